@@ -22,7 +22,9 @@ type Operation struct {
 	Match func(*http.Request) bool
 	// Action is what RBAC is asked for bearer callers; empty: nothing.
 	Action string
-	// Data says Action is a data action.
+	// Or are further actions any one of which suffices in Action's place.
+	Or []string
+	// Data says Action and Or are data actions.
 	Data bool
 	// Scope finds the ARM id the check is made at. Required with Action.
 	Scope func(*http.Request) string

@@ -134,15 +134,26 @@ func (p *Plane) authorize(r *http.Request, op *Operation, entry *audit.Entry) er
 	if op.Action == "" {
 		return nil
 	}
-	return p.Require(r, op.Check(r))
+	return p.Require(r, op.Check(r), op.Or...)
 }
 
 // Require asks RBAC a further question about the running request's caller, for
 // rows whose needs depend on the body or on stored state. The refusal it
-// returns is the plane's own.
-func (p *Plane) Require(r *http.Request, check azure.Check) error {
+// returns is the plane's own. or are actions any one of which suffices in the
+// check's place.
+func (p *Plane) Require(r *http.Request, check azure.Check, or ...string) error {
 	entry := Entry(r.Context())
-	d := p.Authorizer.Decide(r.Context(), entry.Caller.Principal, check)
+	who := entry.Caller.Principal
+	d := p.Authorizer.Decide(r.Context(), who, check)
+	for _, action := range or {
+		if d.Allowed {
+			break
+		}
+		check.Action = action
+		if alt := p.Authorizer.Decide(r.Context(), who, check); alt.Allowed {
+			d = alt
+		}
+	}
 	entry.Decide(d)
 	if !d.Allowed {
 		return p.Deny(r, d)
