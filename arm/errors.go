@@ -69,6 +69,27 @@ func errGroupNotFound(name string) *httpx.Error {
 	return httpx.Errorf(http.StatusNotFound, "ResourceGroupNotFound", "Resource group '%s' could not be found.", name)
 }
 
+func errGroupDeleting(name string) *httpx.Error {
+	return Conflict("ResourceGroupBeingDeleted",
+		"The resource group '%s' is in deprovisioning state and cannot perform this operation.", name)
+}
+
+// LocationConflict is ARM's 409 for a PUT that would move a resource.
+func LocationConflict(id azure.ResourceID, have, want string) *httpx.Error {
+	return Conflict("InvalidResourceLocation",
+		"The resource '%s' already exists in location '%s' in resource group '%s'. A resource with the same name cannot be created in location '%s'. Please select a new resource name.",
+		id.Name(), have, id.ResourceGroup(), want)
+}
+
+// LocationRequired is ARM's 400 for a tracked resource without a location.
+func LocationRequired() *httpx.Error {
+	return BadRequest("LocationRequired", "The location property is required for this definition.")
+}
+
+func errFilter(filter, reason string) *httpx.Error {
+	return BadRequest("InvalidFilterInQueryString", "Invalid $filter '%s' specified in the query string. %s.", filter, reason)
+}
+
 func errUnknownNamespace(ns string) *httpx.Error {
 	return httpx.Errorf(http.StatusNotFound, "InvalidResourceNamespace",
 		"The resource namespace '%s' is invalid.", ns)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -133,7 +134,7 @@ func (o *Operations) Running(resource azure.ResourceID) (Job, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, r := range o.running {
-		if r.job.Resource == resource.String() {
+		if strings.EqualFold(r.job.Resource, resource.String()) {
 			return r.job, true
 		}
 	}
@@ -143,10 +144,15 @@ func (o *Operations) Running(resource azure.ResourceID) (Job, bool) {
 // Cancel ends the unfinished jobs about a resource as Canceled and waits until
 // their workers have returned. Their outcomes are discarded.
 func (o *Operations) Cancel(ctx context.Context, resource azure.ResourceID) {
+	o.CancelOthers(ctx, resource, "")
+}
+
+// CancelOthers is Cancel but for one job, which may be the caller itself.
+func (o *Operations) CancelOthers(ctx context.Context, resource azure.ResourceID, except string) {
 	o.mu.Lock()
 	var waits []chan struct{}
 	for _, r := range o.running {
-		if r.job.Resource == resource.String() {
+		if strings.EqualFold(r.job.Resource, resource.String()) && r.job.ID != except {
 			r.cancel(errCanceled)
 			waits = append(waits, r.ended)
 		}

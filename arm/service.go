@@ -117,7 +117,7 @@ func (s *Service) knownNamespace(ns string) bool {
 // operation binds a row to a parsed path.
 func (s *Service) operation(typ *Type, row *Row, p path, version string) *httpx.Operation {
 	bind := func(r *http.Request) (*Request, error) {
-		req := &Request{Request: r, Type: typ, Scope: p.scope, Name: p.name, Namespace: p.namespace, APIVersion: version, service: s}
+		req := &Request{Request: r, Type: typ, Scope: p.scope, Name: p.name, Namespace: p.namespace, APIVersion: version, row: row, service: s}
 		if p.target == Resource {
 			id, err := azure.ParseResourceID(p.id)
 			if err != nil {
@@ -128,6 +128,9 @@ func (s *Service) operation(typ *Type, row *Row, p path, version string) *httpx.
 		return req, nil
 	}
 	op := row.Operation
+	if row.Filtered {
+		op.Action = ""
+	}
 	op.Scope = func(r *http.Request) string {
 		if row.ScopeOf != nil {
 			if req, err := bind(r); err == nil {
@@ -163,7 +166,15 @@ func (s *Service) groupExists(ctx context.Context, p path, row *Row) error {
 			return err
 		}
 		if checkGroup {
-			return mustExist(tx, "/"+strings.Join(segs[:4], "/"), errGroupNotFound(segs[3]))
+			group, ok, err := Get(tx, "/"+strings.Join(segs[:4], "/"))
+			switch {
+			case err != nil:
+				return err
+			case !ok:
+				return errGroupNotFound(segs[3])
+			case row.Method == http.MethodPut && group.Document.String("properties", "provisioningState") == "Deleting":
+				return errGroupDeleting(segs[3])
+			}
 		}
 		return nil
 	})
@@ -235,6 +246,7 @@ type Request struct {
 	Namespace  string
 	APIVersion string
 
+	row     *Row
 	service *Service
 }
 
@@ -297,4 +309,13 @@ func ReplyList(w http.ResponseWriter, items []Document) error {
 		items = []Document{}
 	}
 	return Reply(w, http.StatusOK, map[string]any{"value": items})
+}
+
+// Ask is Require for callers that shape the refusal themselves: it records the
+// decision and reports whether it allows.
+func (r *Request) Ask(check azure.Check) (d azure.Decision, allowed bool) {
+	entry := httpx.Entry(r.Context())
+	d = r.service.deps.Authorizer.Decide(r.Context(), entry.Caller.Principal, check)
+	entry.Decide(d)
+	return d, d.Allowed
 }

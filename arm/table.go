@@ -32,6 +32,9 @@ type Row struct {
 	// ScopeOf overrides the scope of the RBAC check: by default the
 	// resource, or the collection's parent.
 	ScopeOf func(*Request) string
+	// Filtered marks a list that shows a caller what they may read instead of
+	// refusing them: Action is asked by Request.Visible, not beforehand.
+	Filtered bool
 	// Serve does the work, under the rules of httpx.Operation.Handler.
 	Serve func(w http.ResponseWriter, r *Request) error
 }

@@ -1,0 +1,18 @@
+// Package machinelearning imitates Microsoft.MachineLearningServices as far as
+// managed online endpoints need it: workspaces, datastores, the code, model and
+// environment assets a deployment is made of, online endpoints and their
+// deployments.
+//
+// Shapes follow the recordings of azure-ai-ml 1.35 (api-versions 2022-02-01-preview
+// to 2024-10-01-preview; any version is accepted) and the Go module
+// armmachinelearning v4. Rules follow the how-to on endpoint identities, the
+// concept page on endpoint authentication and the troubleshooting page; where
+// Azure's answer is not public, the code says unverified.
+//
+// A deployment is provisioned in one order on every back end, each step as the
+// endpoint's identity: image (AcrPull), model and code (blobs/read on the
+// default datastore), then the runner. See provision.go.
+//
+// Left out: registries, jobs, computes and Kubernetes endpoints, connections
+// and secret injection, autoscale, data collection.
+package machinelearning

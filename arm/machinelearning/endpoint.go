@@ -1,0 +1,285 @@
+package machinelearning
+
+import (
+	"maps"
+	"net/http"
+	"strings"
+
+	"github.com/amlocal/amlocal/arm"
+	"github.com/amlocal/amlocal/azure"
+	"github.com/amlocal/amlocal/store"
+)
+
+// Provisioning states of endpoints and deployments.
+const (
+	stateCreating  = "Creating"
+	stateUpdating  = "Updating"
+	stateDeleting  = "Deleting"
+	stateSucceeded = "Succeeded"
+	stateFailed    = "Failed"
+)
+
+// maxDeployments is the published limit per endpoint.
+const maxDeployments = 20
+
+func (p *Provider) putEndpoint(w http.ResponseWriter, r *arm.Request) error {
+	doc, err := r.Document()
+	if err != nil {
+		return err
+	}
+	if err := checkName("endpoint", r.Name); err != nil {
+		return err
+	}
+	wish, err := readIdentity(doc)
+	if err != nil {
+		return err
+	}
+	return p.changeEndpoint(w, r, func(tx store.Tx, ws, old *arm.Record) (*arm.Record, error) {
+		if old == nil {
+			return p.newEndpoint(tx, r, ws, doc, wish)
+		}
+		return p.replaceEndpoint(tx, old, doc, wish)
+	})
+}
+
+// patchEndpoint takes tags, and an identity that changes nothing.
+func (p *Provider) patchEndpoint(w http.ResponseWriter, r *arm.Request) error {
+	doc, err := r.Document()
+	if err != nil {
+		return err
+	}
+	wish, err := readIdentity(doc)
+	if err != nil {
+		return err
+	}
+	return p.changeEndpoint(w, r, func(_ store.Tx, _, old *arm.Record) (*arm.Record, error) {
+		if old == nil {
+			return nil, arm.NotFound(r.ID)
+		}
+		if err := sameIdentity(doc, wish, old); err != nil {
+			return nil, err
+		}
+		if tags := doc.Object("tags"); tags != nil {
+			old.Document.Set(map[string]any(old.Document.Object("tags").Merge(tags)), "tags")
+		}
+		return old, nil
+	})
+}
+
+// changeEndpoint runs one change of an endpoint: busy check, the change, the
+// new state and its operation in one transaction, then the answer.
+func (p *Provider) changeEndpoint(w http.ResponseWriter, r *arm.Request, change func(tx store.Tx, ws, old *arm.Record) (*arm.Record, error)) error {
+	status := http.StatusOK
+	var rec *arm.Record
+	var jobID string
+	err := p.deps.Documents.Update(r.Context(), func(tx store.Tx) error {
+		ws, err := workspaceOf(tx, r.ID)
+		if err != nil {
+			return err
+		}
+		old, exists, err := arm.Get(tx, r.ID.String())
+		if err != nil {
+			return err
+		}
+		state := stateUpdating
+		if !exists {
+			old, state, status = nil, stateCreating, http.StatusCreated
+		} else if err := p.endpointIdle(old); err != nil {
+			return err
+		}
+		if rec, err = change(tx, ws, old); err != nil {
+			return err
+		}
+		rec.Document.Set(state, "properties", "provisioningState")
+		p.stamp(rec, r.Author())
+		if jobID, err = p.deps.Operations.Begin(tx, jobEndpoint, r.ID, nil); err != nil {
+			return err
+		}
+		statusURL, _ := arm.PollURLs(r, jobID)
+		rec.Document.Set(statusURL, "properties", "properties", "AzureAsyncOperationUri")
+		if err := arm.Put(tx, rec); err != nil {
+			return err
+		}
+		return p.refreshRoute(tx, rec.ID)
+	})
+	if err != nil {
+		return err
+	}
+	p.deps.Operations.PollHeaders(w.Header(), r, jobID)
+	return arm.Reply(w, status, body(rec))
+}
+
+// endpointIdle refuses a second operation beside a running one.
+func (p *Provider) endpointIdle(rec *arm.Record) error {
+	switch rec.Document.String("properties", "provisioningState") {
+	case stateCreating, stateUpdating, stateDeleting:
+		return errBusy("endpoint", rec.Name())
+	}
+	return nil
+}
+
+func (p *Provider) newEndpoint(tx store.Tx, r *arm.Request, ws *arm.Record, doc arm.Document, wish identityWish) (*arm.Record, error) {
+	if doc.String("properties", "compute") != "" {
+		return nil, errInvalid("Kubernetes online endpoints (properties.compute) are not emulated yet.")
+	}
+	doc.Default(ws.Document.String("location"), "location")
+	if err := nameFree(tx, r.ID, doc.String("location")); err != nil {
+		return nil, err
+	}
+	if err := mayAssign(r, wish); err != nil {
+		return nil, err
+	}
+	if len(doc.Object("properties", "traffic")) > 0 {
+		if traffic, err := readTraffic(doc, "traffic", nil); err != nil || len(traffic) > 0 {
+			return nil, err
+		}
+	}
+	rec := &arm.Record{ID: r.ID.String(), Type: endpointType, Secret: arm.Document{}}
+	if err := p.newKeys(rec, doc); err != nil {
+		return nil, err
+	}
+	if err := finishEndpoint(doc); err != nil {
+		return nil, err
+	}
+	identity, err := p.createIdentity(tx, r.ID, ws, wish, r.Caller().ObjectID)
+	if err != nil {
+		return nil, err
+	}
+	doc.Set(identity, "identity")
+	doc.Set(map[string]any{}, "properties", "traffic")
+	doc.Set(map[string]any{}, "properties", "mirrorTraffic")
+	host := endpointHost(r.Name, doc.String("location"))
+	doc.Set("https://"+host+"/score", "properties", "scoringUri")
+	doc.Set("https://"+host+"/swagger.json", "properties", "swaggerUri")
+	doc.Default(map[string]any{}, "tags")
+	doc.Set(r.ID.Key(), "properties", "properties", "azureml.onlineendpointid")
+	rec.Document = doc
+	return rec, nil
+}
+
+// finishEndpoint checks and completes what a body may set at any time, and
+// takes out what only the service may.
+func finishEndpoint(doc arm.Document) error {
+	for _, readOnly := range []string{"id", "name", "type", "systemData", "etag"} {
+		delete(doc, readOnly)
+	}
+	doc.Default("Key", "properties", "authMode")
+	mode, ok := oneOf(strings.ReplaceAll(doc.String("properties", "authMode"), "_", ""), "Key", "AMLToken", "AADToken")
+	if !ok {
+		return errInvalid("The auth mode '%s' is invalid; use Key, AMLToken or AADToken.", doc.String("properties", "authMode"))
+	}
+	doc.Set(mode, "properties", "authMode")
+	doc.Default("Enabled", "properties", "publicNetworkAccess")
+	if _, ok := oneOf(doc.String("properties", "publicNetworkAccess"), "Enabled", "Disabled"); !ok {
+		return errInvalid("publicNetworkAccess must be Enabled or Disabled.")
+	}
+	doc.Default(map[string]any{}, "properties", "properties")
+	doc.Delete("properties", "keys")
+	doc["kind"] = "Managed"
+	return nil
+}
+
+// nameFree enforces that an endpoint name is unique within a region.
+func nameFree(tx store.ReadTx, id azure.ResourceID, location string) error {
+	for rec, err := range arm.Under(tx, "/", endpointType) {
+		if err != nil {
+			return err
+		}
+		if strings.EqualFold(rec.Name(), id.Name()) && strings.EqualFold(rec.Document.String("location"), location) {
+			return errNameTaken()
+		}
+	}
+	return nil
+}
+
+// replaceEndpoint is a full PUT of an existing endpoint: what the body leaves
+// out of the free properties is gone, identity and addresses stay.
+func (p *Provider) replaceEndpoint(tx store.Tx, old *arm.Record, doc arm.Document, wish identityWish) (*arm.Record, error) {
+	if old.Document.String("properties", "provisioningState") == stateFailed {
+		return nil, errEndpointNotReady(old.Name())
+	}
+	if err := sameIdentity(doc, wish, old); err != nil {
+		return nil, err
+	}
+	if err := finishEndpoint(doc); err != nil {
+		return nil, err
+	}
+	names, err := deploymentNames(tx, old.ID)
+	if err != nil {
+		return nil, err
+	}
+	live, err := readTraffic(doc, "traffic", names)
+	if err != nil {
+		return nil, err
+	}
+	mirror, err := readTraffic(doc, "mirrorTraffic", names)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkTraffic(live, mirror); err != nil {
+		return nil, err
+	}
+	doc.Set(toDocument(live), "properties", "traffic")
+	doc.Set(toDocument(mirror), "properties", "mirrorTraffic")
+	kept := maps.Clone(old.Document.Object("properties", "properties")) // may be added to, not removed
+	doc.Set(map[string]any(kept.Merge(doc.Object("properties", "properties"))), "properties", "properties")
+	doc.Set(old.Document["identity"], "identity")
+	doc.Set(old.Document["location"], "location")
+	for _, fixed := range []string{"scoringUri", "swaggerUri"} {
+		doc.Set(old.Document.String("properties", fixed), "properties", fixed)
+	}
+	doc.Default(map[string]any{}, "tags")
+	old.Document = doc
+	return old, nil
+}
+
+// sameIdentity refuses a change; a body without identity asks for none.
+func sameIdentity(doc arm.Document, wish identityWish, old *arm.Record) error {
+	if doc.Object("identity") == nil {
+		return nil
+	}
+	have, err := readIdentity(old.Document)
+	if err != nil {
+		return err
+	}
+	if !wish.same(have) {
+		return errIdentityFixed()
+	}
+	return nil
+}
+
+func endpointHost(name, location string) string {
+	return strings.ToLower(name) + "." + strings.ToLower(strings.ReplaceAll(location, " ", "")) + ".inference.ml.azure.com"
+}
+
+func (p *Provider) beginDeleteEndpoint(w http.ResponseWriter, r *arm.Request) error {
+	jobID := ""
+	err := p.deps.Documents.Update(r.Context(), func(tx store.Tx) error {
+		rec, exists, err := arm.Get(tx, r.ID.String())
+		if err != nil || !exists {
+			return err
+		}
+		if rec.Document.String("properties", "provisioningState") == stateDeleting {
+			return errBusy("endpoint", rec.Name())
+		}
+		rec.Document.Set(stateDeleting, "properties", "provisioningState")
+		p.stamp(rec, r.Author())
+		if err := arm.Put(tx, rec); err != nil {
+			return err
+		}
+		if jobID, err = p.deps.Operations.Begin(tx, jobDeleteEndpoint, r.ID, nil); err != nil {
+			return err
+		}
+		return p.refreshRoute(tx, rec.ID)
+	})
+	if err != nil {
+		return err
+	}
+	if jobID == "" {
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+	p.deps.Operations.PollHeaders(w.Header(), r, jobID)
+	w.WriteHeader(http.StatusAccepted)
+	return nil
+}
