@@ -1,0 +1,38 @@
+# make demo and make test are the two commands; the rest is for working here.
+# The work is in scripts/, which also run by themselves.
+
+RUNNER ?= auto
+ARGS   ?=
+export AMLOCAL_CACHE ?= $(CURDIR)/.cache/amlocal
+
+.PHONY: help build demo test bench lint coverage clean
+
+help:
+	@echo "make demo [RUNNER=auto|process|docker] [ARGS=--offline]   the documented flow, end to end"
+	@echo "make test       all tests; AMLOCAL_REQUIRE=all fails on what cannot run here"
+	@echo "make build      bin/amlocal"
+	@echo "make bench      measure; writes docs/performance.md"
+	@echo "make lint       golangci-lint"
+	@echo "make coverage   run the tests, write docs/coverage.md"
+	@echo "make clean      remove bin/ and .cache/"
+
+build:
+	@scripts/build
+
+demo:
+	@RUNNER=$(RUNNER) scripts/demo $(ARGS)
+
+test:
+	@scripts/test
+
+bench:
+	@scripts/bench $(ARGS)
+
+lint:
+	@scripts/lint
+
+coverage:
+	@scripts/coverage
+
+clean:
+	rm -rf bin .cache
