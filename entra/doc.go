@@ -1,0 +1,37 @@
+// Package entra imitates Microsoft Entra ID as far as unmodified clients need
+// it: it answers for login.microsoftonline.com and its aliases
+// (login.windows.net, login.microsoft.com, sts.windows.net), keeps the
+// directory of principals, signs access tokens and verifies them for the other
+// planes.
+//
+// # Imitated
+//
+// The v1 and v2 OpenID documents and key sets, /common/discovery/instance, and
+// the client_credentials grant with a client secret (form or Basic) on the v1
+// and v2 token endpoints, with the AADSTS numbers clients print. Tokens are
+// the v1 app-only tokens that first-party resources (storage, ARM, Key Vault,
+// machine learning) ask for on either endpoint: RS256, `aud` exactly as
+// requested, `iat` and `nbf` five minutes before the issue.
+//
+// # Sources
+//
+// Exchanges recorded from azure-identity (Python 1.27, Go 1.15, JS 4.13, Java
+// 1.18), azure-cli 2.91 and azure-ai-ml 1.35; public recordings in the Azure
+// SDK repositories; the access-token claims reference. Each quirk's comment
+// says "unverified" where none of these shows it.
+//
+// # Left out
+//
+// Interactive and user grants (authorization_code, device_code, password,
+// refresh_token) answer AADSTS70003; certificates and federated credentials
+// cannot be registered, so an assertion is refused as one whose key or
+// credential is unknown. One tenant exists. Tokens are not encrypted, carry no
+// `aio`/`rh`/`xms_*` claims beside xms_mirid, and continuous access evaluation
+// (the `claims` parameter) does not lengthen them.
+//
+// # Secrets
+//
+// A client secret is kept as a salted SHA-256 only, which suits secrets the
+// emulator generates (they are random and long). Signing keys are files of
+// mode 0600 in KeyDir. Neither a secret nor a token is ever logged.
+package entra

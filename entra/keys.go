@@ -1,0 +1,222 @@
+package entra
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha1" //nolint:gosec // x5t is a SHA-1 thumbprint by definition (RFC 7517)
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	keyBits = 2048
+	// publishedKeys is how many keys the JWKS shows. Only the first signs:
+	// a verifier that ignores `kid` is found out.
+	publishedKeys = 2
+	keyLife       = 5 * 365 * 24 * time.Hour
+	keyFile       = "signing-keys.pem"
+	// keySubject is the name on Entra's own signing certificates.
+	keySubject = "accounts.accesscontrol.windows.net"
+)
+
+// signingKey is one RSA key with its certificate. kid is the certificate's
+// thumbprint, which is also x5t.
+type signingKey struct {
+	private *rsa.PrivateKey
+	cert    *x509.Certificate
+	kid     string
+}
+
+// keyring is the set of keys, complete once ready is closed.
+type keyring struct {
+	ready chan struct{}
+	keys  []signingKey
+	err   error
+}
+
+// wait returns the keys, of which the first signs.
+func (k *keyring) wait(ctx context.Context) ([]signingKey, error) {
+	select {
+	case <-k.ready:
+		return k.keys, k.err
+	default:
+	}
+	select {
+	case <-k.ready:
+		return k.keys, k.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// openKeyring reads the keys in dir, or begins to make them.
+func openKeyring(dir string, now time.Time) (*keyring, error) {
+	k := &keyring{ready: make(chan struct{})}
+	if dir != "" {
+		keys, err := loadKeys(filepath.Join(dir, keyFile))
+		switch {
+		case err == nil:
+			k.keys = keys
+			close(k.ready)
+			return k, nil
+		case !errors.Is(err, fs.ErrNotExist):
+			return nil, fmt.Errorf("entra: signing keys: %w", err)
+		}
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("entra: signing keys: %w", err)
+		}
+	}
+	go func() {
+		defer close(k.ready)
+		keys, err := generateKeys(now)
+		if err == nil && dir != "" {
+			err = saveKeys(filepath.Join(dir, keyFile), keys)
+		}
+		if err != nil {
+			k.err = fmt.Errorf("entra: signing keys: %w", err)
+			return
+		}
+		k.keys = keys
+	}()
+	return k, nil
+}
+
+func generateKeys(now time.Time) ([]signingKey, error) {
+	keys := make([]signingKey, publishedKeys)
+	var group errgroup.Group
+	for i := range keys {
+		group.Go(func() (err error) {
+			keys[i], err = generateKey(now)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return keys, nil
+}
+
+func generateKey(now time.Time) (signingKey, error) {
+	private, err := rsa.GenerateKey(rand.Reader, keyBits)
+	if err != nil {
+		return signingKey{}, err
+	}
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
+	if err != nil {
+		return signingKey{}, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: serial,
+		Subject:      pkix.Name{CommonName: keySubject},
+		NotBefore:    now.Add(-24 * time.Hour),
+		NotAfter:     now.Add(keyLife),
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	if err != nil {
+		return signingKey{}, err
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return signingKey{}, err
+	}
+	return newSigningKey(private, cert), nil
+}
+
+func newSigningKey(private *rsa.PrivateKey, cert *x509.Certificate) signingKey {
+	sum := sha1.Sum(cert.Raw) //nolint:gosec // see the import
+	return signingKey{private: private, cert: cert, kid: base64.RawURLEncoding.EncodeToString(sum[:])}
+}
+
+// saveKeys writes all keys as one file that is there whole or not at all.
+func saveKeys(path string, keys []signingKey) (err error) {
+	var text bytes.Buffer
+	for _, k := range keys {
+		der, err := x509.MarshalPKCS8PrivateKey(k.private)
+		if err != nil {
+			return err
+		}
+		_ = pem.Encode(&text, &pem.Block{Type: "PRIVATE KEY", Bytes: der})
+		_ = pem.Encode(&text, &pem.Block{Type: "CERTIFICATE", Bytes: k.cert.Raw})
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".signing-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(f.Name())
+		}
+	}()
+	_, err = f.Write(text.Bytes())
+	if err == nil {
+		err = f.Sync()
+	}
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+func loadKeys(path string) ([]signingKey, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode().Perm()&0o077 != 0 { // restored from a backup, say
+		if err := os.Chmod(path, 0o600); err != nil {
+			return nil, err
+		}
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var keys []signingKey
+	var private *rsa.PrivateKey
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		switch block.Type {
+		case "PRIVATE KEY":
+			key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", filepath.Base(path), err)
+			}
+			rsaKey, ok := key.(*rsa.PrivateKey)
+			if !ok {
+				return nil, fmt.Errorf("%s: a key is not RSA", filepath.Base(path))
+			}
+			private = rsaKey
+		case "CERTIFICATE":
+			cert, err := x509.ParseCertificate(block.Bytes)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", filepath.Base(path), err)
+			}
+			if private == nil || !private.PublicKey.Equal(cert.PublicKey) {
+				return nil, fmt.Errorf("%s: a certificate does not follow its key", filepath.Base(path))
+			}
+			keys = append(keys, newSigningKey(private, cert))
+			private = nil
+		}
+	}
+	if len(keys) < publishedKeys {
+		return nil, fmt.Errorf("%s: %d keys, want at least %d; remove the file to have new ones made",
+			filepath.Base(path), len(keys), publishedKeys)
+	}
+	return keys, nil
+}
