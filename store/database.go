@@ -45,7 +45,7 @@ func (e *damageError) Unwrap() error { return e.err }
 // openDatabase opens a bbolt file and looks at every part that a start needs.
 func openDatabase(path string, durability Durability) (*bolt.DB, error) {
 	// bbolt has no error of its own for a file cut this short.
-	if info, err := os.Stat(path); err == nil && info.Size() > 0 && info.Size() < 2*int64(os.Getpagesize()) {
+	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Size() > 0 && info.Size() < 2*int64(os.Getpagesize()) {
 		return nil, &damageError{fmt.Errorf("the file has only %d bytes", info.Size())}
 	}
 	var (

@@ -38,7 +38,8 @@ type Options struct {
 	// Clock names what is moved aside and seeds the versions of a fresh
 	// database; nil is the system's.
 	Clock clock.Clock
-	// Logf receives the rare thing a user should read; nil discards it.
+	// Logf receives the rare thing a user should read, from any goroutine;
+	// nil discards it.
 	Logf func(format string, args ...any)
 }
 

@@ -177,11 +177,13 @@ func testCancel(t *testing.T, e *env) {
 
 	// While it waits for its turn, the caller is free to go.
 	ctx, cancel := context.WithCancel(t.Context())
+	watched := &watchedContext{Context: ctx, asked: make(chan struct{})}
 	err := e.s.Update(t.Context(), func(tx store.Tx) error {
 		result := make(chan error)
 		go func() {
-			result <- e.s.Update(ctx, func(store.Tx) error { t.Error("ran"); return nil })
+			result <- e.s.Update(watched, func(store.Tx) error { t.Error("ran"); return nil })
 		}()
+		<-watched.asked
 		cancel()
 		if err := <-result; !errors.Is(err, context.Canceled) {
 			t.Errorf("Update cancelled while waiting: %v", err)
@@ -203,6 +205,18 @@ func testCancel(t *testing.T, e *env) {
 		t.Errorf("Update cancelled from inside: %v", err)
 	}
 	e.want("b", "k", "2")
+}
+
+// watchedContext tells when somebody begins to wait for its end.
+type watchedContext struct {
+	context.Context
+	once  sync.Once
+	asked chan struct{}
+}
+
+func (w *watchedContext) Done() <-chan struct{} {
+	w.once.Do(func() { close(w.asked) })
+	return w.Context.Done()
 }
 
 func testVersions(t *testing.T, e *env) {
