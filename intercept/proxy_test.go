@@ -25,6 +25,7 @@ import (
 	"github.com/amlocal/amlocal/intercept"
 	"github.com/amlocal/amlocal/internal/audit"
 	"github.com/amlocal/amlocal/internal/clock"
+	"github.com/amlocal/amlocal/internal/covers"
 	"github.com/amlocal/amlocal/internal/httpx"
 )
 
@@ -224,6 +225,7 @@ func TestOnePortSpeaksTLSAndHTTP(t *testing.T) {
 }
 
 func TestMissingNamesSpeakInTheReasonPhrase(t *testing.T) {
+	covers.R(t, "R-1018")
 	p := startProxy(t, nil)
 	_, _, err := tryGet(p.client(nil), "https://nobody.blob.core.windows.net/c")
 	if err == nil || !strings.Contains(err.Error(), "create it with az storage account create") {
