@@ -39,7 +39,7 @@ func run(in, requirements, out string) error {
 	}
 	var doc bytes.Buffer
 	summary := render(&doc, list, records)
-	if err := os.WriteFile(out, doc.Bytes(), 0o644); err != nil { //nolint:gosec // a document to be read by all
+	if err := os.WriteFile(out, doc.Bytes(), 0o644); err != nil {
 		return err
 	}
 	fmt.Println(summary)
