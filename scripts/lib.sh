@@ -72,8 +72,9 @@ ensure_python() {
 
 # build: bin/amlocal, and the Go scorer it looks for beside itself.
 build() {
-	local version
-	version=$(git describe --tags --always --dirty 2>/dev/null || echo unknown)
-	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$version" -o bin/amlocal ./cmd/emulator
-	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o bin/goscorer ./scenarios/goscorer
+	local version stamp=auto
+	# Where git refuses the folder (another user's), go build would fail too.
+	version=$(git describe --tags --always --dirty 2>/dev/null) || { version=unknown stamp=false; }
+	CGO_ENABLED=0 go build -buildvcs=$stamp -trimpath -ldflags "-s -w -X main.version=$version" -o bin/amlocal ./cmd/emulator
+	CGO_ENABLED=0 go build -buildvcs=$stamp -trimpath -ldflags "-s -w" -o bin/goscorer ./scenarios/goscorer
 }

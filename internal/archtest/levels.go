@@ -55,6 +55,7 @@ var levels = map[string]int{
 	"cmd": 8,
 
 	// Programs and helpers of the tests: nothing that ships imports them.
+	"arm/armtest":       testOnly,
 	"e2e":               testOnly,
 	"internal/archtest": testOnly,
 	"internal/bench":    testOnly,

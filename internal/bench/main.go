@@ -1,0 +1,81 @@
+package main
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+func main() {
+	bin := flag.String("bin", "bin/amlocal", "the `program` to measure")
+	out := flag.String("out", "docs/performance.md", "the `file` to write")
+	starts := flag.Int("starts", 15, "how many warm starts")
+	scenario := flag.String("scenario", "sai", "the scenario to time; empty for none")
+	args := flag.String("scenario-args", "", "further arguments of `scenario run`")
+	packages := flag.String("packages", "./...", "packages whose benchmarks run; empty for none")
+	flag.Parse()
+	if err := run(*bin, *out, *starts, *scenario, strings.Fields(*args), *packages); err != nil {
+		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func run(bin, out string, starts int, scenario string, args []string, packages string) error {
+	results := report{Machine: describeMachine()}
+	state, err := os.MkdirTemp("", "amlocal-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(state)
+
+	fmt.Println("starts")
+	first, _, err := start(bin, state, 0)
+	if err != nil {
+		return err
+	}
+	results.ColdStart = first
+	for i := range starts {
+		var settle time.Duration
+		if i == starts-1 {
+			settle = 3 * time.Second
+		}
+		took, memory, err := start(bin, state, settle)
+		if err != nil {
+			return err
+		}
+		results.WarmStarts = append(results.WarmStarts, took)
+		results.IdleBytes = memory
+	}
+
+	if scenario != "" {
+		fmt.Println("scenario", scenario)
+		// Once to fill the caches: the environment is built then.
+		for range 2 {
+			cmd := exec.Command(bin, append([]string{"scenario", "run", scenario}, args...)...)
+			begin := time.Now()
+			output, err := cmd.CombinedOutput()
+			if err != nil {
+				return fmt.Errorf("%s: %w\n%s", cmd, err, output)
+			}
+			results.Scenario, results.ScenarioTook, results.ScenarioLog = scenario, time.Since(begin), string(output)
+		}
+	}
+
+	if packages != "" {
+		fmt.Println("benchmarks")
+		cmd := exec.Command("go", "test", "-run", "^$", "-bench", ".", "-benchmem", packages)
+		output, err := cmd.Output()
+		if err != nil {
+			return fmt.Errorf("%s: %w\n%s", cmd, err, output)
+		}
+		results.Benchmarks = benchmarkLines(string(output))
+	}
+
+	var doc bytes.Buffer
+	results.write(&doc)
+	return os.WriteFile(out, doc.Bytes(), 0o644)
+}

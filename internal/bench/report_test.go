@@ -1,0 +1,30 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestReport(t *testing.T) {
+	r := report{
+		Machine: "2 cores", ColdStart: 120 * time.Millisecond,
+		WarmStarts: []time.Duration{30 * time.Millisecond, 90 * time.Millisecond, 40 * time.Millisecond},
+		IdleBytes:  31_400_000, Scenario: "sai", ScenarioTook: 4200 * time.Millisecond, ScenarioLog: "step 1\n",
+		Benchmarks: benchmarkLines("goos: linux\npkg: example/store\nBenchmarkPut-2   100   2200 ns/op\nPASS\npkg: example/none\nPASS\n"),
+	}
+	var out bytes.Buffer
+	r.write(&out)
+	for _, want := range []string{
+		"first answer | 120 ms |", "(median, worst of 3) | 40 ms, 90 ms |", "resident | 31.4 MB |",
+		"whole command | 4.2 s |", "```\nstep 1\n```", "example/store\n  BenchmarkPut-2   100   2200 ns/op\n```",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the document lacks %q:\n%s", want, out.String())
+		}
+	}
+	if strings.Contains(out.String(), "example/none") {
+		t.Error("a package without figures is named")
+	}
+}
