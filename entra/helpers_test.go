@@ -67,6 +67,17 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// newDocs is an empty store.
+func newDocs(t testing.TB) store.Documents {
+	t.Helper()
+	docs, err := store.OpenEphemeral(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = docs.Close() })
+	return docs
+}
+
 // ownKeys gives a service keys nobody else has.
 func ownKeys(d *Deps) { d.KeyDir = "" }
 
@@ -80,7 +91,7 @@ type world struct {
 
 func newWorld(t testing.TB, change ...func(*Deps)) world {
 	t.Helper()
-	w := world{clock: clock.NewManual(epoch), docs: &memDocs{}, log: audit.NewLog(64, nil)}
+	w := world{clock: clock.NewManual(epoch), docs: newDocs(t), log: audit.NewLog(64, nil)}
 	d := Deps{Documents: w.docs, Clock: w.clock, Audit: w.log, KeyDir: sharedKeys, TenantID: tid, TenantDomain: domain}
 	for _, f := range change {
 		f(&d)
@@ -105,14 +116,14 @@ func newWorld(t testing.TB, change ...func(*Deps)) world {
 
 func (w world) update(t testing.TB, f func(store.Tx) error) {
 	t.Helper()
-	if err := w.docs.Update(t.Context(), f); err != nil {
+	if err := w.docs.Update(context.Background(), f); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func (w world) view(t testing.TB, f func(store.ReadTx)) {
 	t.Helper()
-	if err := w.docs.View(t.Context(), func(tx store.ReadTx) error { f(tx); return nil }); err != nil {
+	if err := w.docs.View(context.Background(), func(tx store.ReadTx) error { f(tx); return nil }); err != nil {
 		t.Fatal(err)
 	}
 }

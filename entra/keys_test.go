@@ -9,7 +9,7 @@ import (
 
 func TestKeysSurviveARestart(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "keys")
-	docs := &memDocs{}
+	docs := newDocs(t)
 	start := func() world {
 		return newWorld(t, func(d *Deps) { d.KeyDir, d.Documents = dir, docs })
 	}
