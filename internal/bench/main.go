@@ -30,7 +30,7 @@ func run(bin, out string, starts int, scenario string, args []string, packages s
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(state)
+	defer func() { _ = os.RemoveAll(state) }()
 
 	fmt.Println("starts")
 	first, _, err := start(bin, state, 0)

@@ -31,8 +31,12 @@ func start(bin, state string, settle time.Duration) (took time.Duration, memory 
 	if err := cmd.Start(); err != nil {
 		return 0, 0, err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	var ending error // valid once ended is closed
+	ended := make(chan struct{})
+	go func() {
+		ending = cmd.Wait()
+		close(ended)
+	}()
 	defer func() {
 		_ = cmd.Process.Signal(os.Interrupt)
 		select {
@@ -51,9 +55,8 @@ func start(bin, state string, settle time.Duration) (took time.Duration, memory 
 			break
 		}
 		select {
-		case err := <-ended:
-			ended <- err
-			return 0, 0, fmt.Errorf("up ended: %w\n%s", err, output.String())
+		case <-ended:
+			return 0, 0, fmt.Errorf("up ended: %w\n%s", ending, output.String())
 		case <-time.After(time.Millisecond):
 		}
 		if time.Since(begin) > patience {
