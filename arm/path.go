@@ -52,10 +52,11 @@ func (t table) parsePath(escaped string) (readings []path, ok bool) {
 			if len(segs) == 1 {
 				return []path{{scope: cur.id, id: cur.id, typeName: "Microsoft.Resources/providers", target: Collection}}, true
 			}
+			ns := t.canonicalNamespace(segs[1])
 			if len(segs) == 2 {
-				return []path{{scope: cur.id, id: join(cur.id, "providers", segs[1]), typeName: "Microsoft.Resources/providers", name: segs[1], namespace: segs[1]}}, true
+				return []path{{scope: cur.id, id: join(cur.id, "providers", ns), typeName: "Microsoft.Resources/providers", name: ns, namespace: ns}}, true
 			}
-			cur = path{scope: cur.id, id: join(cur.id, "providers", segs[1]), typeName: segs[1], namespace: segs[1]}
+			cur = path{scope: cur.id, id: join(cur.id, "providers", ns), typeName: ns, namespace: ns}
 			segs = segs[2:]
 			continue
 		case cur.id == "/" && strings.EqualFold(head, "subscriptions"):

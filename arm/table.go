@@ -84,3 +84,14 @@ func (t table) canonicalType(name string) string {
 	}
 	return name
 }
+
+// canonicalNamespace respells a provider namespace as registered: ids must not
+// depend on who asked, or role assignments and clients would see two.
+func (t table) canonicalNamespace(ns string) string {
+	for _, typ := range t {
+		if head, _, _ := strings.Cut(typ.Name, "/"); strings.EqualFold(head, ns) {
+			return head
+		}
+	}
+	return ns
+}
