@@ -1,0 +1,150 @@
+package amlocal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/amlocal/amlocal/arm/machinelearning"
+	"github.com/amlocal/amlocal/arm/storage"
+	"github.com/amlocal/amlocal/azure"
+	"github.com/amlocal/amlocal/blobfake"
+	"github.com/amlocal/amlocal/gateway"
+	"github.com/amlocal/amlocal/msi"
+	"github.com/amlocal/amlocal/store"
+)
+
+// accountAdapter shows the control plane's storage accounts to the data plane.
+type accountAdapter struct{ provider *storage.Provider }
+
+func (a *accountAdapter) Account(ctx context.Context, name string) (blobfake.Account, bool, error) {
+	acct, ok, err := a.provider.Account(ctx, name)
+	if err != nil || !ok {
+		return blobfake.Account{}, false, err
+	}
+	return blobfake.Account{
+		Name: acct.Name, ResourceID: acct.ResourceID, Keys: acct.Keys,
+		AllowBlobPublicAccess: acct.AllowBlobPublicAccess, AllowSharedKey: acct.AllowSharedKey, SKU: acct.SKU, Kind: acct.Kind,
+	}, true, nil
+}
+
+// containerAdapter is the blob store as arm/storage uses it.
+type containerAdapter struct{ blobs *blobfake.Service }
+
+func (a containerAdapter) PutContainer(tx store.Tx, account string, c storage.Container) (created bool, err error) {
+	access := blobfake.PublicAccess(strings.ToLower(c.PublicAccess))
+	if access == "none" {
+		access = ""
+	}
+	created, err = a.blobs.CreateContainer(tx, account, c.Name, access, c.Metadata)
+	if err == nil && !created {
+		_, err = a.blobs.SetContainer(tx, account, c.Name, access, c.Metadata)
+	}
+	return created, err
+}
+
+func (a containerAdapter) Container(tx store.ReadTx, account, name string) (storage.Container, bool, error) {
+	c, ok, err := a.blobs.Container(tx, account, name)
+	return fromContainer(c), ok, err
+}
+
+func (a containerAdapter) Containers(tx store.ReadTx, account string) ([]storage.Container, error) {
+	list, err := a.blobs.Containers(tx, account)
+	out := make([]storage.Container, len(list))
+	for i, c := range list {
+		out[i] = fromContainer(c)
+	}
+	return out, err
+}
+
+func (a containerAdapter) DeleteContainer(tx store.Tx, account, name string) (bool, error) {
+	return a.blobs.DeleteContainer(tx, account, name)
+}
+
+func (a containerAdapter) DeleteAccount(tx store.Tx, account string) error {
+	return a.blobs.DeleteAccount(tx, account)
+}
+
+func fromContainer(c blobfake.Container) storage.Container {
+	access := "None"
+	switch c.PublicAccess {
+	case "blob":
+		access = "Blob"
+	case "container":
+		access = "Container"
+	}
+	return storage.Container{Name: c.Name, PublicAccess: access, Metadata: c.Metadata, Modified: c.LastModified, ETag: c.ETag}
+}
+
+// blobAdapter is the blob store as machinelearning uses it.
+type blobAdapter struct {
+	blobs    *blobfake.Service
+	accounts *accountAdapter
+}
+
+func (b *blobAdapter) ReadAs(ctx context.Context, who azure.Principal, account, container, prefix string, visit func(string, int64, func() (io.ReadCloser, error)) error) error {
+	return b.blobs.ReadAs(ctx, who, account, container, prefix, visit)
+}
+
+func (b *blobAdapter) CreateContainer(tx store.Tx, account, container string) error {
+	_, err := b.blobs.CreateContainer(tx, account, container, "", nil)
+	return err
+}
+
+func (b *blobAdapter) account(ctx context.Context, name string) (blobfake.Account, error) {
+	acct, ok, err := b.accounts.Account(ctx, name)
+	if err == nil && !ok {
+		err = fmt.Errorf("the storage account %q does not exist", name)
+	}
+	return acct, err
+}
+
+func (b *blobAdapter) ContainerSAS(ctx context.Context, account, container, permissions string, start, expiry time.Time) (string, error) {
+	acct, err := b.account(ctx, account)
+	if err != nil {
+		return "", err
+	}
+	return blobfake.SAS(acct, container, "", permissions, start, expiry), nil
+}
+
+func (b *blobAdapter) AccountKey(ctx context.Context, account string) (string, error) {
+	acct, err := b.account(ctx, account)
+	return acct.Keys[0], err
+}
+
+// identityAdapter shows an endpoint's identities to its instances.
+type identityAdapter struct{ ml *machinelearning.Provider }
+
+func (a identityAdapter) IdentitiesOf(ctx context.Context, owner string) (msi.Assigned, error) {
+	ids, err := a.ml.IdentitiesOf(ctx, owner)
+	return msi.Assigned{System: ids.System, User: ids.User}, err
+}
+
+// endpointAdapter shows endpoints to the scoring front.
+type endpointAdapter struct{ ml *machinelearning.Provider }
+
+func (a endpointAdapter) Endpoint(_ context.Context, host string) (gateway.Endpoint, bool) {
+	r, ok := a.ml.RouteFor(host)
+	if !ok {
+		return gateway.Endpoint{}, false
+	}
+	out := gateway.Endpoint{ID: r.ID, Name: r.Name, AuthMode: gateway.AuthMode(r.AuthMode), Keys: r.Keys, Traffic: r.Traffic,
+		Deployments: make([]gateway.Deployment, len(r.Deployments))}
+	for i, d := range r.Deployments {
+		out.Deployments[i] = gateway.Deployment{ID: d.ID, Name: d.Name, RequestTimeout: d.RequestTimeout,
+			MaxConcurrent: d.MaxConcurrent, Instances: d.Instances, Script: d.Script}
+	}
+	return out, true
+}
+
+// tokenAdapter checks aml_tokens.
+type tokenAdapter struct{ ml *machinelearning.Provider }
+
+func (a tokenAdapter) VerifyAMLToken(_ context.Context, endpointID, raw string) error {
+	return a.ml.VerifyAMLToken(endpointID, raw)
+}
+
+var errNoSuchDeployment = errors.New("no such deployment")

@@ -1,0 +1,124 @@
+package amlocal
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/gorilla/mux"
+
+	"github.com/amlocal/amlocal/internal/audit"
+	"github.com/amlocal/amlocal/runner"
+)
+
+// Status is what `amlocal status` shows.
+type Status struct {
+	Access
+	StateDir    string                    `json:"stateDir"`
+	StateUUID   string                    `json:"stateUuid"`
+	Uptime      string                    `json:"uptime"`
+	Isolation   string                    `json:"isolation"`
+	Deployments []runner.DeploymentStatus `json:"deployments"`
+}
+
+// plainChild says what the process runner does not promise.
+const plainChild = "plain child processes: not a security boundary"
+
+// admin is the emulator's own API. Guard stands before it.
+func (e *Emulator) admin() http.Handler {
+	r := mux.NewRouter()
+	get := func(path string, h http.HandlerFunc) {
+		r.Methods(http.MethodGet).Path("/_amlocal/" + path).HandlerFunc(h)
+	}
+	get("healthz", func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, http.StatusOK, map[string]string{"status": "ok"})
+	})
+	get("ca.pem", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/x-pem-file")
+		_, _ = w.Write(e.authority.RootPEM())
+	})
+	get("status", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, e.Status()) })
+	get("decisions", e.serveDecisions)
+	get("requests/{id}", e.serveRequest)
+	get("logs/{endpoint}/{deployment}", e.serveLogs)
+	r.Methods(http.MethodPost).Path("/_amlocal/stop").HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, http.StatusAccepted, map[string]string{"status": "stopping"})
+		e.stopOnce.Do(func() { close(e.stopped) })
+	})
+	r.NotFoundHandler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		adminError(w, http.StatusNotFound, "there is no "+r.URL.Path+" in the admin API")
+	})
+	return r
+}
+
+// Status describes the running emulator.
+func (e *Emulator) Status() Status {
+	return Status{
+		Access: e.access, StateDir: e.config.StateDir, StateUUID: e.state.UUID, Isolation: plainChild,
+		Uptime: e.config.Clock.Now().Sub(e.access.Started).Round(time.Second).String(), Deployments: e.manager.Status(),
+	}
+}
+
+// LastDenial is the newest request that RBAC refused.
+func (e *Emulator) LastDenial() (audit.Entry, bool) { return e.audit.LastDenial() }
+
+// serveDecisions lists refusals, newest first: ?last=N.
+func (e *Emulator) serveDecisions(w http.ResponseWriter, r *http.Request) {
+	n, err := strconv.Atoi(or(r.URL.Query().Get("last"), "20"))
+	if err != nil || n < 1 {
+		adminError(w, http.StatusBadRequest, "last must be a positive number")
+		return
+	}
+	reply(w, http.StatusOK, map[string]any{"value": e.audit.Recent(n, true)})
+}
+
+func (e *Emulator) serveRequest(w http.ResponseWriter, r *http.Request) {
+	entry, ok := e.audit.Find(mux.Vars(r)["id"])
+	if !ok {
+		adminError(w, http.StatusNotFound, "no recent request has this id; the audit log keeps the newest ones of this run")
+		return
+	}
+	reply(w, http.StatusOK, entry)
+}
+
+// serveLogs answers a deployment's log as text: ?container=&tail=&follow=true.
+func (e *Emulator) serveLogs(w http.ResponseWriter, r *http.Request) {
+	vars, query := mux.Vars(r), r.URL.Query()
+	id, err := e.deploymentID(vars["endpoint"] + "/" + vars["deployment"])
+	if errors.Is(err, errNoSuchDeployment) {
+		adminError(w, http.StatusNotFound, err.Error())
+		return
+	}
+	kind := runner.LogKind(or(query.Get("container"), string(runner.InferenceServer)))
+	tail, convErr := strconv.Atoi(or(query.Get("tail"), "1000"))
+	if convErr != nil || tail < 0 || (kind != runner.InferenceServer && kind != runner.StorageInitializer) {
+		adminError(w, http.StatusBadRequest, "container is inference-server or storage-initializer, tail a number of lines")
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if query.Get("follow") != "true" {
+		_, _ = w.Write([]byte(e.manager.Logs(id, kind, tail)))
+		return
+	}
+	flush := http.NewResponseController(w)
+	for line := range e.manager.Follow(r.Context(), id, kind, tail) {
+		if _, err := w.Write([]byte(line + "\n")); err != nil {
+			return
+		}
+		if err := flush.Flush(); err != nil {
+			return
+		}
+	}
+}
+
+func reply(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body)
+}
+
+func adminError(w http.ResponseWriter, status int, message string) {
+	reply(w, status, map[string]any{"error": map[string]string{"message": message}})
+}

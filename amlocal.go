@@ -1,0 +1,309 @@
+package amlocal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+
+	"github.com/amlocal/amlocal/arm"
+	"github.com/amlocal/amlocal/arm/authorization"
+	"github.com/amlocal/amlocal/arm/machinelearning"
+	"github.com/amlocal/amlocal/arm/managedidentity"
+	"github.com/amlocal/amlocal/arm/resources"
+	"github.com/amlocal/amlocal/arm/storage"
+	"github.com/amlocal/amlocal/azure"
+	"github.com/amlocal/amlocal/blobfake"
+	"github.com/amlocal/amlocal/entra"
+	"github.com/amlocal/amlocal/gateway"
+	"github.com/amlocal/amlocal/intercept"
+	"github.com/amlocal/amlocal/internal/audit"
+	"github.com/amlocal/amlocal/msi"
+	"github.com/amlocal/amlocal/rbac"
+	"github.com/amlocal/amlocal/runner"
+	"github.com/amlocal/amlocal/runner/process"
+	"github.com/amlocal/amlocal/store"
+)
+
+// Emulator is one private Azure.
+type Emulator struct {
+	config  Config
+	state   state
+	secrets secrets
+	access  Access
+
+	listener  net.Listener
+	store     *store.Store
+	audit     *audit.Log
+	hosts     *azure.Hosts
+	authority *intercept.Authority
+
+	entra       *entra.Service
+	rbac        *rbac.Index
+	blobs       *blobfake.Service
+	arm         *arm.Service
+	operations  *arm.Operations
+	resources   *resources.Provider
+	storage     *storage.Provider
+	assignments *authorization.Provider
+	ml          *machinelearning.Provider
+	msi         *msi.Service
+	gateway     *gateway.Service
+	backend     runner.Backend
+	manager     *runner.Manager
+	proxy       *intercept.Server
+
+	serving  sync.WaitGroup
+	stopped  chan struct{} // closed when someone asked the emulator to stop
+	stopOnce sync.Once
+	closers  []func(context.Context) error // run in reverse
+}
+
+// New opens the state, binds the port and wires every service. Nothing is
+// served before Start. On error nothing is left open.
+func New(ctx context.Context, config Config) (_ *Emulator, err error) {
+	if config, err = config.withDefaults(); err != nil {
+		return nil, err
+	}
+	e := &Emulator{config: config, stopped: make(chan struct{})}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, e.close(context.WithoutCancel(ctx)))
+		}
+	}()
+	if config.Ephemeral {
+		if e.config.StateDir, err = os.MkdirTemp("", "amlocal-"); err != nil {
+			return nil, err
+		}
+		dir := e.config.StateDir
+		e.onClose(func(context.Context) error { return os.RemoveAll(dir) })
+		e.config.Durability = store.Process
+	}
+	if e.state, e.secrets, err = openStateDir(e.config.StateDir); err != nil {
+		return nil, err
+	}
+	if e.store, err = store.Open(ctx, e.path("store"), store.Options{Durability: e.config.Durability, Clock: e.config.Clock, Logf: e.config.Logf}); err != nil {
+		return nil, err
+	}
+	e.onClose(func(context.Context) error { return e.store.Close() })
+	if err = e.listen(); err != nil {
+		return nil, err
+	}
+	if err = e.trust(); err != nil {
+		return nil, err
+	}
+	if err = e.wire(ctx); err != nil {
+		return nil, err
+	}
+	return e, e.seed(ctx)
+}
+
+func (e *Emulator) onClose(f func(context.Context) error) { e.closers = append(e.closers, f) }
+
+func (e *Emulator) path(elem ...string) string {
+	return filepath.Join(append([]string{e.config.StateDir}, elem...)...)
+}
+
+// listen binds loopback; a busy port is named with what to do about it.
+func (e *Emulator) listen() error {
+	ln, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(e.config.Port)))
+	if err != nil {
+		return fmt.Errorf("port %d is taken%s; stop that program, or choose another port with --port (0 takes a free one): %w",
+			e.config.Port, holderOf(e.config.Port), err)
+	}
+	e.listener = ln
+	e.onClose(func(context.Context) error {
+		if err := ln.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
+	})
+	e.access = Access{
+		PID: os.Getpid(), Port: ln.Addr().(*net.TCPAddr).Port, Runner: e.config.Runner, Started: e.config.Clock.Now(), Version: Version(),
+		StateDir: e.config.StateDir, AdminToken: e.secrets.AdminToken, OwnerSecret: e.secrets.OwnerSecret,
+	}
+	return nil
+}
+
+// trust opens the user's authority and writes the files clients are pointed at.
+func (e *Emulator) trust() (err error) {
+	if e.hosts, err = azure.NewHosts(e.config.AllowHosts...); err != nil {
+		return err
+	}
+	if e.authority, err = intercept.OpenAuthority(e.config.CADir, e.hosts.Suffixes(), e.config.Clock); err != nil {
+		return fmt.Errorf("certificate authority: %w", err)
+	}
+	roots, err := intercept.SystemRoots(os.Getenv("SSL_CERT_FILE"))
+	if err != nil {
+		return fmt.Errorf("system certificates: %w", err)
+	}
+	if err := os.MkdirAll(e.path("trust"), 0o700); err != nil {
+		return err
+	}
+	files, err := e.authority.WriteTrust(e.path("trust"), roots)
+	if err != nil {
+		return err
+	}
+	e.access.CA, e.access.Bundle, e.access.TrustStore = files.CA, files.Bundle, files.TrustStore
+	return nil
+}
+
+// wire makes every service and tells each what it needs of the others. This is
+// the only list of who knows whom.
+func (e *Emulator) wire(ctx context.Context) (err error) {
+	c := e.config
+	e.audit = audit.NewLog(2000, nil)
+	e.rbac = rbac.New(rbac.BuiltIn(), rbac.WithSabotage(c.sabotage.rbac))
+	if e.entra, err = entra.New(entra.Deps{
+		Documents: e.store, KeyDir: e.path("keys"), Clock: c.Clock, Audit: e.audit,
+		TenantID: azure.SeedTenantID, TenantDomain: azure.SeedTenantDomain, Sabotage: c.sabotage.entra,
+	}); err != nil {
+		return err
+	}
+	e.onClose(func(context.Context) error { return e.entra.Close() })
+	accounts := &accountAdapter{}
+	if e.blobs, err = blobfake.New(blobfake.Deps{
+		Documents: e.store, Files: e.store.Files(), Clock: c.Clock, Audit: e.audit,
+		Authorizer: e.rbac, Verifier: e.entra, Accounts: accounts, TenantID: azure.SeedTenantID,
+	}); err != nil {
+		return err
+	}
+	e.onClose(func(context.Context) error { return e.blobs.Close() })
+	if err = e.wireRunner(); err != nil {
+		return err
+	}
+	e.operations = arm.NewOperations(e.store, c.Clock, c.Logf)
+	e.onClose(func(context.Context) error { e.operations.Close(); return nil })
+
+	if e.assignments, err = authorization.New(authorization.Deps{Documents: e.store, Clock: c.Clock, Index: e.rbac, Directory: e.entra, TenantID: azure.SeedTenantID}); err != nil {
+		return err
+	}
+	if e.storage, err = storage.New(storage.Deps{Documents: e.store, Clock: c.Clock, Blobs: containerAdapter{e.blobs}, Assignments: e.assignments}); err != nil {
+		return err
+	}
+	accounts.provider = e.storage
+	identities, err := managedidentity.New(managedidentity.Deps{Documents: e.store, Clock: c.Clock, Directory: e.entra, Assignments: e.assignments, TenantID: azure.SeedTenantID})
+	if err != nil {
+		return err
+	}
+	if e.ml, err = machinelearning.New(ctx, machinelearning.Deps{
+		Documents: e.store, Clock: c.Clock, Operations: e.operations, Audit: e.audit, Authorizer: e.rbac,
+		Directory: e.entra, Assignments: e.assignments, Identities: identities,
+		Blobs:    &blobAdapter{blobs: e.blobs, accounts: accounts},
+		Deployer: e.manager, TenantID: azure.SeedTenantID, Dir: e.path("deployments"), IdentityEnv: c.IdentityEnv, Logf: c.Logf,
+	}); err != nil {
+		return err
+	}
+	e.onClose(func(context.Context) error { e.ml.Close(); return nil })
+	if e.resources, err = resources.New(resources.Deps{
+		Documents: e.store, Clock: c.Clock, Operations: e.operations, Roles: e.assignments, TenantID: azure.SeedTenantID,
+		Cascades: e.cascades(identities),
+	}); err != nil {
+		return err
+	}
+	types := e.resources.Types()
+	for _, p := range []interface{ Types() []arm.Type }{e.storage, e.assignments, identities, e.ml} {
+		types = append(types, p.Types()...)
+	}
+	if e.arm, err = arm.New(arm.Deps{
+		Documents: e.store, Clock: c.Clock, Audit: e.audit, Verifier: e.entra, Authorizer: e.rbac,
+		Operations: e.operations, TenantID: azure.SeedTenantID, Types: types,
+	}); err != nil {
+		return err
+	}
+	return e.wireFronts()
+}
+
+// wireRunner makes the back end and its manager, after ending what an emulator
+// that was killed left behind.
+func (e *Emulator) wireRunner() (err error) {
+	c := e.config
+	images, err := e.images()
+	if err != nil {
+		return err
+	}
+	if e.backend, err = process.New(process.Config{
+		StateDir: e.path("runner"), CacheDir: c.CacheDir, CABundle: e.access.Bundle,
+		ProxyURL:    e.instanceProxy,
+		IdentityURL: e.access.URL() + identityPath,
+		CondaRelax:  c.RelaxConda, Offline: c.Offline, Clock: c.Clock, Logf: c.Logf,
+		Images: images,
+	}); err != nil {
+		return err
+	}
+	if e.manager, err = runner.NewManager(runner.Deps{Backend: e.backend, Clock: c.Clock, Dir: e.path("runner", "logs"), Logf: c.Logf}); err != nil {
+		return err
+	}
+	e.onClose(func(context.Context) error { return e.manager.Close() })
+	return nil
+}
+
+func (e *Emulator) wireFronts() (err error) {
+	c := e.config
+	if e.msi, err = msi.New(msi.Deps{Clock: c.Clock, Audit: e.audit, Issuer: e.entra, Instances: e.manager, Identities: identityAdapter{e.ml}}); err != nil {
+		return err
+	}
+	if e.gateway, err = gateway.New(gateway.Deps{
+		Clock: c.Clock, Audit: e.audit, Endpoints: endpointAdapter{e.ml}, Targets: e.manager,
+		Tokens: e.entra, Authorizer: e.rbac, AMLTokens: tokenAdapter{e.ml},
+	}); err != nil {
+		return err
+	}
+	e.onClose(func(context.Context) error { return e.gateway.Close() })
+	e.proxy, err = intercept.New(intercept.Deps{
+		Authority: e.authority, Clock: c.Clock, Audit: e.audit, Route: e.route, Local: e.local(),
+		Instance: e.instanceName, HandshakeFailed: e.handshakeFailed, Offline: c.Offline,
+	})
+	if err != nil {
+		return err
+	}
+	e.onClose(func(ctx context.Context) error { return e.proxy.Close(ctx) })
+	return nil
+}
+
+// Start serves, finishes what an earlier process left half-done, and brings
+// deployments up again. It returns at once.
+func (e *Emulator) Start(ctx context.Context) error {
+	if err := e.backend.Sweep(ctx); err != nil {
+		return fmt.Errorf("end what an earlier emulator left running: %w", err)
+	}
+	e.serving.Go(func() {
+		if err := e.proxy.Serve(context.Background(), e.listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			e.config.Logf("the listener ended: %v", err)
+		}
+	})
+	if err := e.access.write(); err != nil {
+		return err
+	}
+	e.onClose(func(context.Context) error { return e.access.remove() })
+	if err := e.operations.Resume(ctx); err != nil {
+		return err
+	}
+	return e.ml.Restore(ctx)
+}
+
+// Access tells clients how to reach the emulator.
+func (e *Emulator) Access() Access { return e.access }
+
+// Stopped is closed when the admin API was asked to stop the emulator; the
+// owner then calls Close.
+func (e *Emulator) Stopped() <-chan struct{} { return e.stopped }
+
+// Close ends every instance and every service, in the reverse order of their
+// making. ctx bounds how long running requests may take.
+func (e *Emulator) Close(ctx context.Context) error { return e.close(ctx) }
+
+func (e *Emulator) close(ctx context.Context) error {
+	var errs []error
+	for i := len(e.closers) - 1; i >= 0; i-- {
+		errs = append(errs, e.closers[i](ctx))
+	}
+	e.closers = nil
+	e.serving.Wait()
+	return errors.Join(errs...)
+}

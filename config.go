@@ -1,0 +1,129 @@
+package amlocal
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/amlocal/amlocal/arm/machinelearning"
+	"github.com/amlocal/amlocal/internal/clock"
+	"github.com/amlocal/amlocal/store"
+)
+
+// DefaultPort is the port `amlocal up` listens on.
+const DefaultPort = 4390
+
+// DefaultStateDir is where state lives unless told otherwise.
+const DefaultStateDir = ".amlocal"
+
+// Config says what kind of emulator to make. The zero value keeps its state in
+// DefaultStateDir and listens on a free port.
+type Config struct {
+	// StateDir holds everything that outlives the process. With Ephemeral
+	// it is ignored: a private folder is made and removed at Close.
+	StateDir  string
+	Ephemeral bool
+	// Port on loopback; 0 takes a free one.
+	Port int
+	// Runner is "auto" or "process" ("docker" is not built yet).
+	Runner string
+	// IdentityEnv is the pair of managed identity variables instances get.
+	IdentityEnv machinelearning.IdentityEnv
+	// Durability of acknowledged writes; ephemeral state never syncs.
+	Durability store.Durability
+	// Offline refuses hosts that are not emulated, and package downloads.
+	Offline bool
+	// World is a world file applied to a fresh state folder; WorldFiles is
+	// where its blobs' files are found, by default the world file's folder.
+	World      string
+	WorldFiles string
+	// CacheDir holds Python environments, shared between state folders.
+	// Default: $AMLOCAL_CACHE, else the user's cache folder.
+	CacheDir string
+	// CADir holds the user's certificate authority.
+	// Default: $XDG_DATA_HOME/amlocal/ca.
+	CADir string
+	// RelaxConda lets a conda file's Python version give way to one that is
+	// there, saying so in the deployment's log.
+	RelaxConda bool
+	// AllowHosts are passed although they look like Azure's.
+	AllowHosts []string
+	// Clock is the time of day; nil: the machine's.
+	Clock clock.Clock
+	// Logf receives the emulator's own events; nil drops them.
+	Logf func(format string, args ...any)
+
+	// sabotage breaks checks on purpose; only this module's tests reach it.
+	sabotage sabotage
+}
+
+func (c Config) withDefaults() (Config, error) {
+	if c.Logf == nil {
+		c.Logf = func(string, ...any) {}
+	}
+	if c.Clock == nil {
+		c.Clock = clock.System{}
+	}
+	if c.StateDir == "" {
+		c.StateDir = DefaultStateDir
+	}
+	if c.Port < 0 || c.Port > 65535 {
+		return c, fmt.Errorf("port %d is not a port number", c.Port)
+	}
+	switch c.Runner {
+	case "", "auto", "process":
+		c.Runner = "process"
+	case "docker":
+		return c, errors.New("--runner docker is not built yet: use --runner process (see docs/limitations.md)")
+	default:
+		return c, fmt.Errorf("--runner %q: the runners are auto, process and docker", c.Runner)
+	}
+	switch c.IdentityEnv {
+	case "":
+		c.IdentityEnv = machinelearning.IdentityBoth
+	case machinelearning.IdentityBoth, machinelearning.IdentityMSI, machinelearning.IdentityApp:
+	default:
+		return c, fmt.Errorf("--identity-env %q: the settings are both, msi and identity", c.IdentityEnv)
+	}
+	var err error
+	if c.CacheDir == "" {
+		if c.CacheDir, err = defaultCacheDir(); err != nil {
+			return c, err
+		}
+	}
+	if c.CADir == "" {
+		if c.CADir, err = defaultCADir(); err != nil {
+			return c, err
+		}
+	}
+	if c.StateDir, err = filepath.Abs(c.StateDir); err != nil {
+		return c, err
+	}
+	if c.World != "" && c.WorldFiles == "" {
+		c.WorldFiles = filepath.Dir(c.World)
+	}
+	return c, nil
+}
+
+func defaultCacheDir() (string, error) {
+	if dir := os.Getenv("AMLOCAL_CACHE"); dir != "" {
+		return filepath.Abs(dir)
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("no place for Python environments (set AMLOCAL_CACHE): %w", err)
+	}
+	return filepath.Join(dir, "amlocal"), nil
+}
+
+func defaultCADir() (string, error) {
+	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "amlocal", "ca"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("no place for the certificate authority (set XDG_DATA_HOME): %w", err)
+	}
+	return filepath.Join(home, ".local", "share", "amlocal", "ca"), nil
+}

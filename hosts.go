@@ -1,0 +1,83 @@
+package amlocal
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/amlocal/amlocal/azure"
+	"github.com/amlocal/amlocal/intercept"
+	"github.com/amlocal/amlocal/runner"
+)
+
+// route decides what a host name leads to.
+func (e *Emulator) route(host string) (http.Handler, intercept.Verdict) {
+	class := e.hosts.Classify(host)
+	switch class.Kind {
+	case azure.HostPassed:
+		return nil, intercept.Verdict{Kind: intercept.Passed}
+	case azure.HostRefused:
+		return nil, intercept.Verdict{Kind: intercept.Refused, Service: class.Label, Quiet: class.Quiet}
+	}
+	emulated := intercept.Verdict{Kind: intercept.Emulated}
+	switch class.Service {
+	case azure.ServiceEntra:
+		return e.entra, emulated
+	case azure.ServiceARM:
+		return e.arm, emulated
+	case azure.ServiceBlob:
+		if _, ok, err := e.storage.Account(context.Background(), class.Name); err != nil || !ok {
+			return nil, noSuchHost("the storage account %q does not exist here", class.Name)
+		}
+		return e.blobs, emulated
+	case azure.ServiceScoring:
+		if _, ok := e.ml.RouteFor(class.Host); !ok {
+			return nil, noSuchHost("the online endpoint %q does not exist in %s here", class.Name, class.Region)
+		}
+		return e.gateway, emulated
+	}
+	return nil, intercept.Verdict{Kind: intercept.Refused, Service: class.Label, Quiet: class.Quiet}
+}
+
+func noSuchHost(format string, args ...any) intercept.Verdict {
+	return intercept.Verdict{Kind: intercept.NoSuchHost, Reason: fmt.Sprintf(format, args...)}
+}
+
+// instanceProxy is the proxy as one instance uses it: its secret tells its
+// connections from everyone else's.
+func (e *Emulator) instanceProxy(instanceID, secret string) string {
+	u := url.URL{Scheme: "http", Host: strings.TrimPrefix(e.access.URL(), "http://"), User: url.UserPassword(instanceID, secret)}
+	return u.String()
+}
+
+func (e *Emulator) instanceName(secret string) (string, bool) {
+	id, ok := e.manager.Owner(secret)
+	if !ok {
+		return "", false
+	}
+	return e.manager.Name(id), true
+}
+
+// handshakeFailed tells the deployment whose code does not trust us, in the
+// place its owner will look.
+func (e *Emulator) handshakeFailed(instance, host string, err error) {
+	if instance == "" {
+		return
+	}
+	if id, found := e.deploymentID(instance); found == nil {
+		_, _ = fmt.Fprintf(e.manager.Log(id, runner.InferenceServer),
+			"amlocal: the TLS handshake for %s failed (%v): this client does not trust the emulator's certificate authority. Point it at the file in SSL_CERT_FILE (Go, OpenSSL), REQUESTS_CA_BUNDLE (Python requests) or NODE_EXTRA_CA_CERTS (Node).\n", host, err)
+	}
+}
+
+// deploymentID finds a deployment by "endpoint/deployment".
+func (e *Emulator) deploymentID(name string) (string, error) {
+	for _, d := range e.manager.Status() {
+		if strings.EqualFold(d.Name, name) {
+			return d.ID, nil
+		}
+	}
+	return "", fmt.Errorf("%w: %s", errNoSuchDeployment, name)
+}

@@ -1,0 +1,36 @@
+package amlocal
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/amlocal/amlocal/intercept"
+)
+
+// identityPath is where instances on this machine find the managed identity
+// endpoint: the path recorded from a real managed deployment.
+const identityPath = "/v1/token/msi/xds"
+
+// local serves requests to the emulator's own address: the admin API, the
+// managed identity endpoint of plain child processes, and path-style blobs.
+func (e *Emulator) local() http.Handler {
+	admin := intercept.Guard(e.secrets.AdminToken)(e.admin())
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch path := strings.ToLower(r.URL.Path); {
+		case strings.HasPrefix(path, intercept.AdminPrefix):
+			admin.ServeHTTP(w, r)
+		case isIdentityPath(path):
+			e.msi.ServeHTTP(w, r)
+		default:
+			e.blobs.ServeHTTP(w, r)
+		}
+	})
+}
+
+func isIdentityPath(path string) bool {
+	switch strings.TrimRight(path, "/") {
+	case identityPath, "/msi/token", "/msi/auth":
+		return true
+	}
+	return false
+}

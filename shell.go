@@ -1,0 +1,68 @@
+package amlocal
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"os"
+)
+
+// SavedVar carries, in a shell that was set up by `amlocal env`, what the
+// variables held before: a base64 JSON object of name to value, null for a
+// variable that was not set.
+const SavedVar = "AMLOCAL_SAVED"
+
+// Save is the variable that lets Restore undo vars. In a shell that is already
+// set up it keeps the first shell's values.
+func Save(vars []Var, lookup func(string) (string, bool)) Var {
+	if saved, ok := lookup(SavedVar); ok && saved != "" {
+		return Var{SavedVar, saved}
+	}
+	before := make(map[string]*string, len(vars))
+	for _, v := range vars {
+		before[v.Name] = nil
+		if old, ok := lookup(v.Name); ok {
+			before[v.Name] = &old
+		}
+	}
+	raw, _ := json.Marshal(before) // a map of strings always encodes
+	return Var{SavedVar, base64.StdEncoding.EncodeToString(raw)}
+}
+
+// Saved reads what Save wrote: nil values were not set. ok is false outside a
+// shell that was set up.
+func Saved(lookup func(string) (string, bool)) (before map[string]*string, ok bool, err error) {
+	saved, ok := lookup(SavedVar)
+	if !ok || saved == "" {
+		return nil, false, nil
+	}
+	raw, err := base64.StdEncoding.DecodeString(saved)
+	if err == nil {
+		err = json.Unmarshal(raw, &before)
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("%s is damaged: %w", SavedVar, err)
+	}
+	return before, true, nil
+}
+
+// LeaveShell gives this process back the environment it would have had outside
+// a shell that was set up by `amlocal env`: an emulator must not use another
+// one as its way out, nor take its certificates for the system's.
+func LeaveShell() error {
+	before, ok, err := Saved(os.LookupEnv)
+	if err != nil || !ok {
+		return err
+	}
+	for name, old := range before {
+		if old == nil {
+			err = os.Unsetenv(name)
+		} else {
+			err = os.Setenv(name, *old)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return os.Unsetenv(SavedVar)
+}

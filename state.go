@@ -1,0 +1,112 @@
+package amlocal
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/google/uuid"
+)
+
+// The files of a state folder, beside the store's own.
+const (
+	identityFile = "state.json"   // what this folder is
+	secretsFile  = "secrets.json" // 0600: owner secret and admin token
+	runFile      = "run.json"     // who is running on it, while someone is
+	logFile      = "emulator.log" // output of `up -d`
+)
+
+// state is the identity of a state folder.
+type state struct {
+	// UUID labels everything this folder's emulator starts.
+	UUID string `json:"uuid"`
+}
+
+// secrets are random per state folder and never in a log.
+type secrets struct {
+	AdminToken  string `json:"adminToken"`
+	OwnerSecret string `json:"ownerSecret"`
+}
+
+// openStateDir makes the folder private and gives it identity and secrets.
+func openStateDir(dir string) (st state, sec secrets, err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return st, sec, fmt.Errorf("state folder: %w", err)
+	}
+	ignore := filepath.Join(dir, ".gitignore")
+	if _, err := os.Stat(ignore); errors.Is(err, fs.ErrNotExist) {
+		if err := writeFile(ignore, []byte("*\n")); err != nil {
+			return st, sec, err
+		}
+	}
+	err = loadOrMake(filepath.Join(dir, identityFile), &st, func() error {
+		st.UUID = uuid.NewString()
+		return nil
+	})
+	if err != nil {
+		return st, sec, err
+	}
+	err = loadOrMake(filepath.Join(dir, secretsFile), &sec, func() error {
+		// The owner secret has the shape of a client secret; its letters
+		// are safe in every shell.
+		sec = secrets{AdminToken: rand.Text(), OwnerSecret: rand.Text() + rand.Text()}
+		return nil
+	})
+	return st, sec, err
+}
+
+func loadOrMake(path string, into any, fill func() error) error {
+	err := readJSON(path, into)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := fill(); err != nil {
+		return err
+	}
+	return writeJSON(path, into)
+}
+
+func readJSON(path string, into any) error {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(raw, into); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+func writeJSON(path string, v any) error {
+	raw, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	return writeFile(path, append(raw, '\n'))
+}
+
+// writeFile replaces a private file as a whole, or not at all.
+func writeFile(path string, data []byte) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".tmp-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	_, err = tmp.Write(data)
+	if err == nil {
+		err = tmp.Sync()
+	}
+	if closeErr := tmp.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(tmp.Name())
+	}
+	return err
+}

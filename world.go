@@ -1,0 +1,230 @@
+package amlocal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/google/uuid"
+
+	"github.com/amlocal/amlocal/azure"
+)
+
+// world is a world file; docs/world.md describes it.
+type world struct {
+	Accounts    []worldAccount      `yaml:"accounts"`
+	Identities  []worldIdentity     `yaml:"identities"`
+	Assignments []worldAssignment   `yaml:"assignments"`
+	Images      map[string][]string `yaml:"images"`
+}
+
+type worldAccount struct {
+	Name          string           `yaml:"name"`
+	ResourceGroup string           `yaml:"resourceGroup"`
+	Location      string           `yaml:"location"`
+	Containers    []worldContainer `yaml:"containers"`
+}
+
+type worldContainer struct {
+	Name  string      `yaml:"name"`
+	Blobs []worldBlob `yaml:"blobs"`
+}
+
+type worldBlob struct {
+	Name string `yaml:"name"`
+	File string `yaml:"file"`
+	Text string `yaml:"text"`
+}
+
+type worldIdentity struct {
+	Name          string `yaml:"name"`
+	ResourceGroup string `yaml:"resourceGroup"`
+	Location      string `yaml:"location"`
+}
+
+type worldAssignment struct {
+	Principal string `yaml:"principal"`
+	Role      string `yaml:"role"`
+	Scope     string `yaml:"scope"`
+}
+
+// readWorld reads a world file strictly: unknown fields are errors that name
+// their line.
+func readWorld(path string) (*world, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("world file: %w", err)
+	}
+	w := new(world)
+	if err := yaml.UnmarshalWithOptions(raw, w, yaml.Strict()); err != nil {
+		return nil, fmt.Errorf("world file %s: %s", path, yaml.FormatError(err, false, true))
+	}
+	return w, nil
+}
+
+// applyWorld makes the world with the same requests a client would send, as
+// the owner: whatever a provider refuses is refused here too.
+func (e *Emulator) applyWorld(ctx context.Context, w *world) error {
+	c, err := e.ownerClient(ctx)
+	if err != nil {
+		return err
+	}
+	ids := map[string]string{} // what "account:NAME" and "identity NAME" mean
+	for _, a := range w.Accounts {
+		id := groupID(a.ResourceGroup) + "/providers/Microsoft.Storage/storageAccounts/" + a.Name
+		ids["account:"+a.Name] = id
+		body := map[string]any{"location": or(a.Location, azure.SeedLocation), "kind": "StorageV2", "sku": map[string]any{"name": "Standard_LRS"}}
+		if err := c.put(ctx, id, body, nil); err != nil {
+			return fmt.Errorf("account %s: %w", a.Name, err)
+		}
+		for _, container := range a.Containers {
+			if err := e.applyContainer(ctx, c, id, a.Name, container); err != nil {
+				return fmt.Errorf("container %s/%s: %w", a.Name, container.Name, err)
+			}
+		}
+	}
+	principals := map[string]string{}
+	for _, i := range w.Identities {
+		id := groupID(i.ResourceGroup) + "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/" + i.Name
+		var made struct{ Properties struct{ PrincipalID string } }
+		if err := c.put(ctx, id, map[string]any{"location": or(i.Location, azure.SeedLocation)}, &made); err != nil {
+			return fmt.Errorf("identity %s: %w", i.Name, err)
+		}
+		principals[i.Name] = made.Properties.PrincipalID
+	}
+	for _, a := range w.Assignments {
+		if err := e.applyAssignment(ctx, c, a, ids, principals); err != nil {
+			return fmt.Errorf("assignment of %q to %s: %w", a.Role, a.Principal, err)
+		}
+	}
+	return nil
+}
+
+func (e *Emulator) applyContainer(ctx context.Context, c *ownerClient, account, accountName string, container worldContainer) error {
+	if err := c.put(ctx, account+"/blobServices/default/containers/"+container.Name, map[string]any{}, nil); err != nil {
+		return err
+	}
+	acct, _, err := e.storage.Account(ctx, accountName)
+	if err != nil {
+		return err
+	}
+	for _, b := range container.Blobs {
+		data := []byte(b.Text)
+		if b.File != "" {
+			if data, err = os.ReadFile(filepath.Join(e.config.WorldFiles, filepath.FromSlash(b.File))); err != nil {
+				return err
+			}
+		}
+		if err := c.putBlob(ctx, acct, container.Name, b.Name, data); err != nil {
+			return fmt.Errorf("blob %s: %w", b.Name, err)
+		}
+	}
+	return nil
+}
+
+func (e *Emulator) applyAssignment(ctx context.Context, c *ownerClient, a worldAssignment, ids, principals map[string]string) error {
+	scope, err := worldScope(a.Scope, ids)
+	if err != nil {
+		return err
+	}
+	role, ok := e.rbac.DefinitionByName(a.Role)
+	if !ok {
+		if role, ok = e.rbac.Definition(a.Role); !ok {
+			return fmt.Errorf("there is no such role")
+		}
+	}
+	properties := map[string]any{
+		"roleDefinitionId": seedSubscription + "/providers/Microsoft.Authorization/roleDefinitions/" + role.ID,
+		"principalId":      or(principals[a.Principal], a.Principal),
+	}
+	return c.put(ctx, scope+"/providers/Microsoft.Authorization/roleAssignments/"+uuid.NewString(), map[string]any{"properties": properties}, nil)
+}
+
+func worldScope(scope string, ids map[string]string) (string, error) {
+	if strings.HasPrefix(scope, "/") {
+		return scope, nil
+	}
+	kind, name, _ := strings.Cut(scope, ":")
+	switch kind {
+	case "subscription":
+		return seedSubscription, nil
+	case "group":
+		return groupID(name), nil
+	case "registry":
+		return groupID("") + "/providers/Microsoft.ContainerRegistry/registries/" + name, nil
+	case "vault":
+		return groupID("") + "/providers/Microsoft.KeyVault/vaults/" + name, nil
+	case "workspace":
+		return groupID("") + "/providers/Microsoft.MachineLearningServices/workspaces/" + name, nil
+	case "account":
+		return or(ids[scope], groupID("")+"/providers/Microsoft.Storage/storageAccounts/"+name), nil
+	case "container":
+		account, container, ok := strings.Cut(name, "/")
+		if ok {
+			base, err := worldScope("account:"+account, ids)
+			return base + "/blobServices/default/containers/" + container, err
+		}
+	}
+	return "", fmt.Errorf("scope %q is none of subscription, group:, account:, container:ACCOUNT/CONTAINER, registry:, vault:, workspace:, or a resource id", scope)
+}
+
+func groupID(name string) string {
+	return seedSubscription + "/resourceGroups/" + or(name, azure.SeedResourceGroup)
+}
+
+func or(value, fallback string) string {
+	if value == "" {
+		return fallback
+	}
+	return value
+}
+
+// imagesFile keeps the commands that stand for images, so that deployments
+// start again without the world file.
+const imagesFile = "images.json"
+
+// images are the commands that stand for images: those of the world file, kept
+// from then on.
+func (e *Emulator) images() (map[string][]string, error) {
+	out := map[string][]string{}
+	if err := readJSON(e.path(imagesFile), &out); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if e.config.World == "" {
+		return out, nil
+	}
+	w, err := readWorld(e.config.World)
+	if err != nil || len(w.Images) == 0 {
+		return out, err
+	}
+	maps.Copy(out, w.images())
+	return out, writeJSON(e.path(imagesFile), out)
+}
+
+// images resolves the world's image commands: a program without a slash is
+// looked for beside this binary first, then on PATH by the runner.
+func (w *world) images() map[string][]string {
+	out := make(map[string][]string, len(w.Images))
+	self, _ := os.Executable() // "" leaves everything to PATH
+	for image, argv := range w.Images {
+		argv = append([]string{}, argv...)
+		if len(argv) > 0 && !strings.ContainsRune(argv[0], '/') && self != "" {
+			if beside := filepath.Join(filepath.Dir(self), argv[0]); isFile(beside) {
+				argv[0] = beside
+			}
+		}
+		out[image] = argv
+	}
+	return out
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}
