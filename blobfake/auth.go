@@ -16,13 +16,9 @@ import (
 // signature in the query.
 func (s *Service) authenticate(r *http.Request, _ *httpx.Operation) (azure.Caller, error) {
 	t := targetOf(r)
-	account, ok, err := s.accounts.Account(r.Context(), t.account)
+	account, err := s.account(r.Context(), t.account)
 	if err != nil {
-		return azure.Caller{}, fmt.Errorf("look up account %s: %w", t.account, err)
-	}
-	if !ok {
-		// By host this cannot happen: such a name does not resolve.
-		return azure.Caller{}, errResourceNotFound().Because(fmt.Errorf("no storage account %q", t.account))
+		return azure.Caller{}, err
 	}
 	t.found = account
 	header := r.Header.Get("Authorization")
@@ -139,4 +135,41 @@ func (s *Service) permitAnonymous(ctx context.Context, t *target, rw *row) error
 		return nil
 	}
 	return s.errAnonymous(t.version)
+}
+
+// creating lets blobs/add/action stand in for blobs/write where a blob would
+// be new: the REST reference names both for the operations that create one.
+type creating struct{ s *Service }
+
+func (c creating) Decide(ctx context.Context, who azure.Principal, check azure.Check) azure.Decision {
+	d := c.s.authorizer.Decide(ctx, who, check)
+	t, ok := ctx.Value(targetKey{}).(*target)
+	if d.Allowed || !ok || check.Action != writeBlobs {
+		return d
+	}
+	switch httpx.Entry(ctx).Operation {
+	case "blobfake.PutBlob", "blobfake.PutBlock", "blobfake.PutBlockList", "blobfake.CopyBlob":
+	default:
+		return d
+	}
+	check.Action = addBlobs
+	add := c.s.authorizer.Decide(ctx, who, check)
+	if !add.Allowed {
+		return d // it names the narrower roles too
+	}
+	t.createOnly = true
+	return add
+}
+
+// mayOverwrite is asked in the transaction that would replace a blob. A SAS
+// with `c` alone creates, no more, and so does a role with blobs/add alone.
+func mayOverwrite(r *http.Request) error {
+	t := targetOf(r)
+	switch {
+	case t.sas != nil && !t.sas.allows("w"):
+		return errBlobOverwrite()
+	case t.createOnly:
+		return errPermissionMismatch()
+	}
+	return nil
 }

@@ -222,6 +222,21 @@ func TestChecksPerOperation(t *testing.T) {
 	}
 }
 
+func TestAddCreatesButDoesNotReplace(t *testing.T) {
+	w := bearerWorld(t)
+	w.rbac.allow(alice, addBlobs, true, accountID)
+	token := w.tokens.sign(alice, storageID, nil)
+	for path, want := range map[string]int{"/ccc/new": 201, "/ccc/f": 403, "/ccc/new2?comp=block&blockid=AAAA": 201, "/ccc/f?comp=metadata": 403} {
+		a := w.do("PUT", blobURL+path, "x", "Authorization", "Bearer "+token, "x-ms-version", "2021-12-02", "x-ms-blob-type", "BlockBlob")
+		if a.StatusCode != want {
+			t.Errorf("%s: %d %s", path, a.StatusCode, a.code())
+		}
+	}
+	if a := w.own("GET", "/ccc/f", ""); string(a.body) != "hello" {
+		t.Errorf("replaced: %q", a.body)
+	}
+}
+
 func TestAnonymous(t *testing.T) {
 	covers.R(t, "R-1018")
 	w := newWorld(t)

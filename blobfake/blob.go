@@ -136,7 +136,7 @@ func (s *Service) rangeMD5(b blob, offset, length int64) (string, error) {
 
 func setBlobHeaders(h http.Header, t *target, b blob) {
 	setValidators(h, etag(b.Version), b.Modified)
-	h.Set("Content-Type", b.Headers.ContentType)
+	h.Set("Content-Type", orDefault(b.Headers.ContentType, "application/octet-stream"))
 	setIf(h, "Content-Encoding", b.Headers.ContentEncoding)
 	setIf(h, "Content-Language", b.Headers.ContentLanguage)
 	setIf(h, "Content-Disposition", b.Headers.ContentDisposition)

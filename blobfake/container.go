@@ -58,12 +58,9 @@ func (s *Service) putContainer(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	public := PublicAccess(r.Header.Get("x-ms-blob-public-access"))
-	if public != Private && public != PublicBlobs && public != PublicContainer {
-		return errInvalidHeader("x-ms-blob-public-access", string(public))
-	}
-	if public != Private && !t.found.AllowBlobPublicAccess {
-		return errPublicAccessForbidden()
+	public, err := publicAccess(r)
+	if err != nil {
+		return err
 	}
 	var c container
 	err = s.docs.Update(r.Context(), func(tx store.Tx) error {

@@ -26,7 +26,7 @@
 //
 // Answered 501 NotImplemented, which no Azure SDK retries, after the caller was
 // authenticated and authorized: append and page blobs, leases, snapshots and
-// versions as writes, tags, tiers, batch, container access policies, service
+// versions as writes, tags, tier changes, batch, stored access policies, service
 // property writes and statistics, Put Blob/Block From URL, soft delete,
 // immutability, encryption scopes and customer keys, query.
 //
@@ -34,6 +34,6 @@
 // snapshot SAS, user-bound and header-bound user-delegation SAS: refused as
 // failed authentication. The shorthand for blobs of $root (/<blob>) is not
 // known; /$root/<blob> works. A copy's source must be an account of this
-// emulator. Network rules are not evaluated. A role with blobs/add/action but
-// not blobs/write cannot create blobs here; Azure lets it create new ones.
+// emulator. Network rules are not evaluated. User delegation keys cannot be
+// revoked. Deleted containers and accounts are gone at once.
 package blobfake

@@ -92,6 +92,34 @@ func (s *Service) DeleteAccount(tx store.Tx, account string) error {
 	return nil
 }
 
+// ContainerSAS signs a service SAS for a container of a named account.
+func (s *Service) ContainerSAS(ctx context.Context, account, container, permissions string, start, expiry time.Time) (string, error) {
+	a, err := s.account(ctx, account)
+	if err != nil {
+		return "", err
+	}
+	return SAS(a, container, "", permissions, start, expiry), nil
+}
+
+// AccountKey is the first key of a named account.
+func (s *Service) AccountKey(ctx context.Context, account string) (string, error) {
+	a, err := s.account(ctx, account)
+	return a.Keys[0], err
+}
+
+// account is the account or ResourceNotFound.
+func (s *Service) account(ctx context.Context, name string) (Account, error) {
+	a, ok, err := s.accounts.Account(ctx, name)
+	if err != nil {
+		return a, fmt.Errorf("look up account %s: %w", name, err)
+	}
+	if !ok {
+		// By host this cannot happen: such a name does not resolve.
+		return a, errResourceNotFound().Because(fmt.Errorf("no storage account %q", name))
+	}
+	return a, nil
+}
+
 // ReadAs walks the blobs below a prefix, in name order, as who: with the check
 // and the audit entry of a bearer's Get Blob. Refused, it visits nothing and
 // returns the *httpx.Error a GET would have been answered with. A prefix that
@@ -118,12 +146,9 @@ func (s *Service) ReadAs(ctx context.Context, who azure.Principal, account, cont
 		entry.Duration = s.now().Sub(start)
 		s.audit.Close(entry)
 	}()
-	a, ok, err := s.accounts.Account(ctx, account)
+	a, err := s.account(ctx, account)
 	if err != nil {
-		return fmt.Errorf("look up account %s: %w", account, err)
-	}
-	if !ok {
-		return errResourceNotFound()
+		return err
 	}
 	d := s.authorizer.Decide(ctx, who, azure.Check{Action: readBlobs, Data: true, Scope: scopeOf(a, containerName)})
 	entry.Decide(d)

@@ -227,12 +227,3 @@ func (s *Service) permitSAS(r *http.Request, t *target, rw *row) error {
 	}
 	return nil
 }
-
-// mayOverwrite is asked when a write would replace a blob: a SAS with `c` alone
-// creates, no more.
-func mayOverwrite(r *http.Request) error {
-	if t := targetOf(r); t.sas != nil && !t.sas.allows("w") {
-		return errBlobOverwrite()
-	}
-	return nil
-}

@@ -342,7 +342,6 @@ func TestSDKServiceSAS(t *testing.T) {
 	w.container("ccc", Private)
 	w.put("/ccc/f", "hello")
 	w.put("/ccc/g", "other")
-	ctx := context.Background()
 	b := w.clients()["shared key"]().ServiceClient().NewContainerClient("ccc").NewBlobClient("f")
 	u, err := b.GetSASURL(sas.BlobPermissions{Read: true}, time.Now().Add(time.Hour), nil)
 	if err != nil {
@@ -367,7 +366,6 @@ func TestSDKServiceSAS(t *testing.T) {
 	if a := w.do("GET", u, ""); a.StatusCode != 403 || !strings.HasPrefix(a.error(t).AuthenticationErrorDetail, "Signature not valid in the specified time frame") {
 		t.Errorf("expired: %d %s", a.StatusCode, a.body)
 	}
-	_ = ctx
 }
 
 func TestSDKUserDelegationSAS(t *testing.T) {
@@ -440,5 +438,29 @@ func TestSDKCopy(t *testing.T) {
 	if a := w.do("PUT", blobURL+"/ccc/again?"+SAS(*w.accounts[acct], "ccc", "again", "cw", time.Time{}, w.clock.Now().Add(time.Hour)), "",
 		"x-ms-version", "2021-12-02", "x-ms-copy-source", src); a.StatusCode != 202 {
 		t.Errorf("%d %s", a.StatusCode, a.body)
+	}
+}
+
+func TestSDKPublicAccess(t *testing.T) {
+	w := newWorld(t)
+	w.container("ccc", Private)
+	w.put("/ccc/f", "hello")
+	ctx := context.Background()
+	c := w.clients()["shared key"]().ServiceClient().NewContainerClient("ccc")
+	if _, err := c.SetAccessPolicy(ctx, &sdkcontainer.SetAccessPolicyOptions{Access: to.Ptr(sdkcontainer.PublicAccessTypeBlob)}); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := c.GetAccessPolicy(ctx, nil); err != nil || *p.BlobPublicAccess != sdkcontainer.PublicAccessTypeBlob {
+		t.Fatalf("%+v %v", p, err)
+	}
+	if a := w.do("GET", blobURL+"/ccc/f", ""); a.StatusCode != 200 {
+		t.Errorf("public blob: %d", a.StatusCode)
+	}
+	policy := []*sdkcontainer.SignedIdentifier{{ID: to.Ptr("p"), AccessPolicy: &sdkcontainer.AccessPolicy{Permission: to.Ptr("r")}}}
+	if _, err := c.SetAccessPolicy(ctx, &sdkcontainer.SetAccessPolicyOptions{ContainerACL: policy}); !bloberror.HasCode(err, "NotImplemented") {
+		t.Errorf("stored policy: %v", err)
+	}
+	if a := w.own("GET", "/ccc?restype=container&comp=acl", ""); a.code() != "AuthorizationResourceTypeMismatch" {
+		t.Errorf("ACL by SAS: %d %s", a.StatusCode, a.code())
 	}
 }

@@ -108,7 +108,7 @@ func New(deps Deps) (*Service, error) {
 		return nil, err
 	}
 	s.plane = &httpx.Plane{
-		Name: "blob", Clock: s.clock, Audit: s.audit, Authorizer: s.authorizer,
+		Name: "blob", Clock: s.clock, Audit: s.audit, Authorizer: creating{s},
 		Authenticate: s.authenticate, Permit: s.permit, Deny: deny, Before: refuseUnsupported, Encode: encodeError,
 	}
 	rows := s.operations()
@@ -136,10 +136,17 @@ func (s *Service) Operations() []httpx.Operation {
 // alike.
 func (s *Service) Close() error { return nil }
 
-// maxDrained is how much of an unread request body is swallowed after a
-// refusal. Without it Go breaks the connection and clients report a reset
-// instead of Azure's error.
+// maxDrained is how much of an unread request body drain swallows.
 const maxDrained = 1 << 30
+
+// drain reads what a refusal left unread. Without it Go breaks the connection
+// and clients report a reset instead of Azure's error. A client that waits for
+// "100 Continue" has sent nothing yet and must get its answer first.
+func drain(r *http.Request) {
+	if r.Body != nil && r.Header.Get("Expect") == "" {
+		_, _ = io.CopyN(io.Discard, r.Body, maxDrained)
+	}
+}
 
 // ServeHTTP answers one blob request.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -151,11 +158,7 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	routed, t := parseTarget(r)
 	h.Set("x-ms-version", t.version.String())
-	defer func() {
-		if r.Body != nil {
-			_, _ = io.CopyN(io.Discard, r.Body, maxDrained)
-		}
-	}()
+	defer drain(r)
 	if t.err != nil {
 		s.plane.Refuse(w, routed, t.err)
 		return

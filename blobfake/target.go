@@ -28,6 +28,8 @@ type target struct {
 	found Account
 	// sas is the verified signature of a SAS caller.
 	sas *sasToken
+	// createOnly says that the caller may add blobs but not replace them.
+	createOnly bool
 }
 
 type targetKey struct{}
