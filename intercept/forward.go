@@ -5,6 +5,7 @@ import (
 	"net/http/httputil"
 
 	"github.com/amlocal/amlocal/azure"
+	"github.com/amlocal/amlocal/internal/httpx"
 )
 
 // forward answers absolute-form requests: plain HTTP through the proxy.
@@ -41,10 +42,9 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request) {
 
 // pass sends a request on to the network, unchanged but for hop-by-hop fields.
 func (s *Server) pass(w http.ResponseWriter, r *http.Request) {
-	// See gateway: without it ReverseProxy cuts answers short.
-	_ = http.NewResponseController(w).EnableFullDuplex()
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(pr *httputil.ProxyRequest) {
+			pr.Out.URL.RawQuery = pr.In.URL.RawQuery // as sent, however odd
 			for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
 				if values, ok := pr.In.Header[name]; ok {
 					pr.Out.Header[name] = values
@@ -60,5 +60,5 @@ func (s *Server) pass(w http.ResponseWriter, r *http.Request) {
 			s.plane.Refuse(w, r, errUnreachable(r.URL.Host, err))
 		},
 	}
-	proxy.ServeHTTP(w, r)
+	httpx.FullDuplex(proxy).ServeHTTP(w, r)
 }

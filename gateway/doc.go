@@ -1,0 +1,14 @@
+// Package gateway imitates the front door of Azure Machine Learning's managed
+// online endpoints: what answers at <endpoint>.<region>.inference.ml.azure.com.
+// It checks the caller's key or token, chooses a deployment, admits as many
+// requests as the deployment allows, and passes them to the user's server.
+//
+// Sources: wire/endpoint-behaviour.md, sections 1 (statements of Microsoft's
+// documentation, client and proxy code, recorded exchanges) and 8 (what nobody
+// answers publicly, and the defaults chosen). Where a comment says "assumed",
+// nothing of the kind was found.
+//
+// Left out: mirrored traffic, Kubernetes endpoints (their codes differ),
+// bandwidth delays, requests-per-second and connection limits, the payload
+// limit of 2022.
+package gateway

@@ -1,0 +1,175 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"log"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"time"
+
+	"github.com/amlocal/amlocal/azure"
+	"github.com/amlocal/amlocal/internal/audit"
+	"github.com/amlocal/amlocal/internal/clock"
+	"github.com/amlocal/amlocal/internal/httpx"
+	"github.com/amlocal/amlocal/runner"
+)
+
+// AuthMode is an endpoint's `authMode`.
+type AuthMode string
+
+// The modes a managed endpoint has.
+const (
+	Key      AuthMode = "Key"
+	AMLToken AuthMode = "AMLToken"
+	AADToken AuthMode = "AADToken"
+)
+
+// Endpoint is what the front door knows of an online endpoint.
+type Endpoint struct {
+	// ID is the ARM id: the scope of AAD authorization.
+	ID       string
+	Name     string
+	AuthMode AuthMode
+	// Keys are the primary and secondary key, for AuthMode Key.
+	Keys [2]string
+	// Traffic maps deployment names, in any case, to weights.
+	Traffic     map[string]int
+	Deployments []Deployment
+}
+
+// Deployment is one of an endpoint's deployments.
+type Deployment struct {
+	// ID is what Targets knows it by.
+	ID   string
+	Name string
+	// RequestTimeout bounds a request, waiting included; 0 means 5 s.
+	RequestTimeout time.Duration
+	// MaxConcurrent is max_concurrent_requests_per_instance, Instances the
+	// instance count; 0 means 1.
+	MaxConcurrent, Instances int
+	// Script says that the inference server runs the user's script; else
+	// the user brought a server.
+	Script bool
+}
+
+// Endpoints finds an endpoint by its canonical host name.
+type Endpoints interface {
+	Endpoint(ctx context.Context, host string) (Endpoint, bool)
+}
+
+// Targets lists a deployment's ready instances; runner.Manager does.
+type Targets interface {
+	Targets(deploymentID string) []runner.Target
+}
+
+// AMLTokens verifies the tokens that the endpoint's `token` action issues.
+type AMLTokens interface {
+	VerifyAMLToken(ctx context.Context, endpointID, raw string) error
+}
+
+// Deps are what the gateway needs.
+type Deps struct {
+	Endpoints  Endpoints
+	Targets    Targets
+	Tokens     azure.TokenVerifier
+	Authorizer azure.Authorizer
+	Clock      clock.Clock
+	Audit      *audit.Log
+	// AMLTokens may be nil: no token of that kind is then valid.
+	AMLTokens AMLTokens
+	// DeniedStatus answers a valid token without the score action; 0 means
+	// 401, as Microsoft's status table says. 403 is conceivable.
+	DeniedStatus int
+	// Pick draws a number below n; nil draws at random.
+	Pick func(n int) int
+	// ErrorLog receives the proxy's complaints; nil: log's default.
+	ErrorLog *log.Logger
+}
+
+// Service is the front door of all endpoints.
+type Service struct {
+	deps      Deps
+	handler   http.Handler
+	plane     *httpx.Plane
+	admission *admission
+	transport *http.Transport
+	proxy     *httputil.ReverseProxy
+	byMode    map[AuthMode]*httpx.Operation
+}
+
+// New makes a gateway.
+func New(deps Deps) (*Service, error) {
+	if deps.Endpoints == nil || deps.Targets == nil || deps.Tokens == nil || deps.Authorizer == nil || deps.Clock == nil || deps.Audit == nil {
+		return nil, errors.New("gateway: Endpoints, Targets, Tokens, Authorizer, Clock and Audit are required")
+	}
+	if deps.Pick == nil {
+		deps.Pick = rand.IntN
+	}
+	if deps.DeniedStatus == 0 {
+		deps.DeniedStatus = http.StatusUnauthorized
+	}
+	s := &Service{deps: deps, admission: newAdmission(deps.Targets.Targets), transport: newTransport(), byMode: map[AuthMode]*httpx.Operation{}}
+	s.proxy = s.newProxy()
+	s.handler = httpx.FullDuplex(http.HandlerFunc(s.serve))
+	s.plane = &httpx.Plane{
+		Name: "scoring", Clock: deps.Clock, Audit: deps.Audit, Authorizer: deps.Authorizer,
+		Authenticate: s.authenticate,
+		Deny: func(_ *http.Request, d azure.Decision) error {
+			return errScoreDenied(deps.DeniedStatus, d)
+		},
+		Encode:          encode,
+		RequestIDHeader: headerRequestID,
+	}
+	ops := s.Operations()
+	for i, mode := range []AuthMode{Key, AMLToken, AADToken} {
+		s.byMode[mode] = &ops[i]
+	}
+	return s, nil
+}
+
+// ServeHTTP answers a request to the endpoint whose name is the Host.
+func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+func (s *Service) serve(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Server", serverName)
+	if id := sanitizeClientRequestID(r.Header.Get(headerClientRequestID)); id != "" {
+		w.Header().Set(headerClientRequestID, id)
+	}
+	host := azure.CanonicalHost(r.Host)
+	endpoint, ok := s.deps.Endpoints.Endpoint(r.Context(), host)
+	if !ok {
+		s.plane.Refuse(w, r, errNoEndpoint(host))
+		return
+	}
+	op, ok := s.byMode[endpoint.AuthMode]
+	if !ok {
+		s.plane.Refuse(w, r, errUnknownMode(endpoint.AuthMode))
+		return
+	}
+	s.plane.Serve(w, r.WithContext(withCall(r.Context(), &call{endpoint: endpoint})), op)
+}
+
+// Close drops the connections to instances that are kept for reuse.
+func (s *Service) Close() error {
+	s.transport.CloseIdleConnections()
+	return nil
+}
+
+// call is what the gateway knows of the request it serves.
+type call struct {
+	endpoint Endpoint
+	target   *url.URL
+	// err is why the proxied request failed.
+	err error
+}
+
+type callKey struct{}
+
+func withCall(ctx context.Context, c *call) context.Context {
+	return context.WithValue(ctx, callKey{}, c)
+}
+
+func callOf(ctx context.Context) *call { return ctx.Value(callKey{}).(*call) }
