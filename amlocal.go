@@ -256,7 +256,7 @@ func (e *Emulator) wireFronts() (err error) {
 	}
 	e.onClose(func(context.Context) error { return e.gateway.Close() })
 	e.proxy, err = intercept.New(intercept.Deps{
-		Authority: e.authority, Clock: c.Clock, Audit: e.audit, Route: e.route, Local: e.local(),
+		Authority: e.authority, Clock: c.Clock, Audit: e.audit, Route: e.route, Local: e.local(), IMDS: e.metadata(),
 		Instance: e.instanceName, HandshakeFailed: e.handshakeFailed, Offline: c.Offline,
 	})
 	if err != nil {

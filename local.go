@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/amlocal/amlocal/intercept"
+	"github.com/amlocal/amlocal/internal/httpx"
+	"github.com/amlocal/amlocal/msi"
 )
 
 // identityPath is where instances on this machine find the managed identity
@@ -33,4 +35,19 @@ func isIdentityPath(path string) bool {
 		return true
 	}
 	return false
+}
+
+// metadata serves 169.254.169.254 to deployments' instances, which the proxy
+// tells apart by their password. Everyone else on the machine gets a 404: the
+// emulator is no virtual machine.
+func (e *Emulator) metadata() http.Handler {
+	imds := e.msi.IMDS()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id, err := e.deploymentID(httpx.Instance(r.Context()))
+		if err != nil {
+			adminError(w, http.StatusNotFound, "there is no instance metadata service outside deployments")
+			return
+		}
+		imds.ServeHTTP(w, r.WithContext(msi.WithOwner(r.Context(), id)))
+	})
 }

@@ -8,6 +8,9 @@ import (
 
 var durationPattern = regexp.MustCompile(`^P(?:(\d{1,5})D)?(?:T(?:(\d{1,6})H)?(?:(\d{1,7})M)?(?:(\d{1,9}(?:\.\d{1,9})?)S)?)?$`)
 
+// longest is far beyond what any setting allows, and what a Duration holds.
+const longest = 366 * 24 * time.Hour
+
 // duration reads the ISO 8601 durations ARM uses: days to seconds, such as
 // "PT1M30S" or "PT0.5S".
 func duration(s string) (time.Duration, bool) {
@@ -15,22 +18,19 @@ func duration(s string) (time.Duration, bool) {
 	if m == nil || s[len(s)-1] == 'P' || s[len(s)-1] == 'T' {
 		return 0, false
 	}
-	var total time.Duration
-	for i, unit := range []time.Duration{24 * time.Hour, time.Hour, time.Minute} {
-		if m[i+1] != "" {
-			n, err := strconv.Atoi(m[i+1])
-			if err != nil {
-				return 0, false
-			}
-			total += time.Duration(n) * unit
+	seconds := 0.0
+	for i, unit := range []float64{24 * 3600, 3600, 60, 1} {
+		if m[i+1] == "" {
+			continue
 		}
-	}
-	if m[4] != "" {
-		f, err := strconv.ParseFloat(m[4], 64)
+		n, err := strconv.ParseFloat(m[i+1], 64)
 		if err != nil {
 			return 0, false
 		}
-		total += time.Duration(f * float64(time.Second))
+		seconds += n * unit
 	}
-	return total, true
+	if seconds > longest.Seconds() {
+		return 0, false
+	}
+	return time.Duration(seconds * float64(time.Second)), true
 }
