@@ -1,0 +1,87 @@
+package gateway_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/amlocal/amlocal/gateway"
+)
+
+func TestHTTP2(t *testing.T) {
+	w := start(t, func(w *world, _ *gateway.Deps) { w.endpoint.Deployments[0].RequestTimeout = 500 * time.Millisecond },
+		http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			switch r.URL.Path {
+			case "/fail":
+				http.Error(rw, "no", http.StatusInternalServerError)
+			case "/slow":
+				_, _ = io.Copy(io.Discard, r.Body)
+				<-r.Context().Done()
+			default:
+				scorer(rw, r)
+			}
+		}))
+	secure := httptest.NewUnstartedServer(w.Config.Handler)
+	secure.EnableHTTP2 = true
+	secure.StartTLS()
+	defer secure.Close()
+	w.Server.URL = secure.URL
+	body := strings.Repeat("0123456789abcdef", 1<<16)
+	for path, want := range map[string]int{"/score": 200, "/fail": 424, "/slow": 408} {
+		resp, err := secure.Client().Do(w.request("POST", path, body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if err != nil || resp.ProtoMajor != 2 || resp.StatusCode != want || (want == 200 && string(got) != body) {
+			t.Errorf("%s: HTTP/%d %d, %d bytes, %v", path, resp.ProtoMajor, resp.StatusCode, len(got), err)
+		}
+	}
+}
+
+// TestExpectContinue: curl asks before it sends a large body.
+func TestExpectContinue(t *testing.T) {
+	w := start(t, nil, http.HandlerFunc(scorer))
+	client := &http.Client{Transport: &http.Transport{ExpectContinueTimeout: 20 * time.Second}}
+	defer client.CloseIdleConnections()
+	for _, size := range []int{1, 100 << 10, 2 << 20} {
+		for key, want := range map[string]int{primary: 200, "wrong": 401} {
+			body := bytes.Repeat([]byte("x"), size)
+			r := w.request("POST", "/score", "")
+			r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(size)
+			r.Header.Set("Expect", "100-continue")
+			r.Header.Set("Authorization", "Bearer "+key)
+			resp, err := client.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := io.ReadAll(resp.Body)
+			_ = resp.Body.Close()
+			if err != nil || resp.StatusCode != want || (want == 200 && !bytes.Equal(got, body)) {
+				t.Errorf("%d bytes, key %s: %d, %d bytes, %v", size, key, resp.StatusCode, len(got), err)
+			}
+		}
+	}
+}
+
+// TestServersThatDropIdleConnections: an instance restarts, or its server
+// closes idle connections; the next request must not be lost to a stale one.
+func TestServersThatDropIdleConnections(t *testing.T) {
+	first := instance(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Connection", "close")
+		fmt.Fprint(w, "closing")
+	}))
+	w := start(t, nil)
+	w.setTargets("d-blue", first)
+	for range 50 {
+		if got := w.score("{}"); got.StatusCode != 200 || got.Header.Get("Connection") != "" {
+			t.Fatalf("%d %q", got.StatusCode, got.body)
+		}
+	}
+}
