@@ -358,3 +358,24 @@ func TestReadersAndWriters(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// A client that waits for "100 Continue" has not sent its body: the refusal
+// must not wait for it.
+func TestRefusalBeforeContinue(t *testing.T) {
+	w := newWorld(t)
+	conn, err := tls.Dial("tcp", w.tls.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "PUT /ccc/f HTTP/1.1\r\nHost: acct.blob.core.windows.net\r\nx-ms-version: 2021-12-02\r\n"+
+		"Content-Length: 1000000\r\nExpect: 100-continue\r\n\r\n")
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != 401 || res.Header.Get("x-ms-error-code") != "NoAuthenticationInformation" {
+		t.Errorf("%d %v", res.StatusCode, res.Header)
+	}
+}
