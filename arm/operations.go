@@ -225,17 +225,38 @@ func (o *Operations) end(r *run, job Job, out Outcome) {
 			o.logf("operation %s on %s: %v", job.Kind, job.Resource, out.Err)
 		}
 	}
-	err := o.docs.Update(context.WithoutCancel(o.ctx), func(tx store.Tx) error {
-		if out.Apply != nil {
-			if err := out.Apply(tx); err != nil {
-				return err
-			}
+	write := func(tx store.Tx) error { return putJob(tx, job) }
+	ctx := context.WithoutCancel(o.ctx)
+	err := o.docs.Update(ctx, func(tx store.Tx) error {
+		if err := apply(tx, out); err != nil {
+			return err
 		}
-		return putJob(tx, job)
+		return write(tx)
 	})
+	if err != nil {
+		// A job that never ends would keep its poller for ever.
+		o.logf("operation %s on %s could not be applied: %v", job.Kind, job.Resource, err)
+		p := ProblemOf(httpx.AsError(err))
+		job.Status, job.Error = Failed, &p
+		err = o.docs.Update(ctx, write)
+	}
 	if err != nil {
 		o.logf("operation %s on %s could not be ended: %v", job.Kind, job.Resource, err)
 	}
+}
+
+// apply runs an outcome's change; nobody above a worker's goroutine would
+// catch its panic.
+func apply(tx store.Tx, out Outcome) (err error) {
+	if out.Apply == nil {
+		return nil
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic: %v", v)
+		}
+	}()
+	return out.Apply(tx)
 }
 
 func (o *Operations) finish(r *run) {

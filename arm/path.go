@@ -3,6 +3,7 @@ package arm
 import (
 	"net/url"
 	"strings"
+	"unicode"
 )
 
 // path is an ARM request path taken apart.
@@ -36,7 +37,7 @@ func (t table) parsePath(escaped string) (readings []path, ok bool) {
 			continue
 		}
 		plain, err := url.PathUnescape(s)
-		if err != nil || strings.ContainsAny(plain, "/\x00") {
+		if err != nil || strings.ContainsFunc(plain, func(r rune) bool { return r == '/' || unicode.IsControl(r) }) {
 			return nil, false
 		}
 		segs = append(segs, plain)
@@ -46,7 +47,7 @@ func (t table) parsePath(escaped string) (readings []path, ok bool) {
 	}
 	cur := path{scope: "/", id: "/"}
 	for len(segs) > 0 {
-		head := segs[0]
+		head, base := segs[0], cur.typeName
 		switch {
 		case strings.EqualFold(head, "providers"):
 			if len(segs) == 1 {
@@ -60,15 +61,13 @@ func (t table) parsePath(escaped string) (readings []path, ok bool) {
 			segs = segs[2:]
 			continue
 		case cur.id == "/" && strings.EqualFold(head, "subscriptions"):
-			head = "subscriptions"
-			cur.typeName = "Microsoft.Resources"
-		case cur.typeName == "Microsoft.Resources/subscriptions" && strings.EqualFold(head, "resourceGroups"):
-			head = "resourceGroups"
-			cur.typeName = "Microsoft.Resources"
+			head, base = "subscriptions", "Microsoft.Resources"
+		case cur.typeName == "Microsoft.Resources/subscriptions" && cur.namespace == "" && strings.EqualFold(head, "resourceGroups"):
+			head, base = "resourceGroups", "Microsoft.Resources"
 		case cur.id == "/":
-			cur.typeName = "Microsoft.Resources"
+			base = "Microsoft.Resources"
 		}
-		full := t.canonicalType(cur.typeName + "/" + head)
+		full := t.canonicalType(base + "/" + head)
 		head = full[strings.LastIndexByte(full, '/')+1:]
 		enclosing := cur.id
 		if cur.namespace != "" && cur.name == "" { // directly below "providers/NS"
