@@ -90,7 +90,7 @@ func (s *slot) first(ctx context.Context) error {
 		return err
 	}
 	if err := waitReady(ctx, inst, s.rev.spec, s.tail); err != nil {
-		s.stop(s.rev.m.deps.StopGrace)
+		s.stop(min(time.Second, s.rev.m.deps.StopGrace)) // it never had a request to finish
 		return err
 	}
 	s.setReady(inst, true)

@@ -23,6 +23,10 @@
 // one that replaces the container's port 8081, and the environment has
 // AMLOCAL_PORT_8081. It should listen on 127.0.0.1 only.
 //
+// One thing differs from the inference server alone: the root logger's level is
+// AZUREML_LOG_LEVEL, INFO by default, so that the logging.info() lines of the
+// documented scripts reach the log.
+//
 // Data path: HTTPS_PROXY and the CA variables lead the code to the emulator.
 // A deployment that sets one of them itself keeps its value and gets a warning
 // in its log.

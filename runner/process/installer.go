@@ -32,7 +32,7 @@ func (b *Backend) install(ctx context.Context, py python, dir, list string, requ
 			{uv, "venv", "--quiet", "--no-config", "--no-project", "--no-python-downloads", "--python", py.Path, dir},
 			// First-index is uv's own rule; pip, which conda calls, takes the
 			// best match of all.
-			{uv, "pip", "install", "--no-progress", "--python", filepath.Join(dir, "bin", "python"), "--only-binary", ":all:",
+			{uv, "pip", "install", "--no-progress", "--compile-bytecode", "--python", filepath.Join(dir, "bin", "python"), "--only-binary", ":all:",
 				"--index-strategy", "unsafe-best-match", "-r", list},
 		}
 		if b.cfg.Offline {

@@ -1,5 +1,6 @@
 # Runs azmlinfsrv as its console script does, on sockets the emulator bound.
 # Left alone it asks gunicorn for 0.0.0.0.
+import logging
 import os
 import sys
 
@@ -19,5 +20,13 @@ try:  # its path is too long for a socket in deep folders, and nobody uses it
     config.ControlSocketDisable.default = True
 except AttributeError:
     pass
+
+# The how-to's scripts call logging.info() without configuring anything and
+# expect the line in get-logs; the server leaves the root logger at WARNING.
+# Only levels are set, so a script's own basicConfig() still takes effect.
+level = os.environ.get("AZUREML_LOG_LEVEL", "INFO").upper()
+if isinstance(logging.getLevelName(level), int):
+    logging.getLogger().setLevel(level)
+    logging.lastResort.setLevel(level)
 
 amlserver.run()

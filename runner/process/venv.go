@@ -119,7 +119,7 @@ func provides(requirements []string, name string) bool {
 // it is made in place, under a lock, and counts only with its marker.
 func (b *Backend) venv(ctx context.Context, py python, requirements []string, say func(string, ...any)) (string, error) {
 	key := sha256.New()
-	fmt.Fprintf(key, "1\n%s %s\n%v %s\n", runtime.GOOS, runtime.GOARCH, py.Version, py.Path)
+	fmt.Fprintf(key, "2\n%s %s\n%v %s\n", runtime.GOOS, runtime.GOARCH, py.Version, py.Path)
 	sorted := slices.Clone(requirements)
 	slices.SortStableFunc(sorted, func(a, b string) int {
 		if strings.HasPrefix(a, "-") || strings.HasPrefix(b, "-") {
