@@ -87,6 +87,7 @@ func (s *Server) sniff(c *conn) {
 	}
 	if first[0] != tlsHandshakeRecord {
 		_ = c.SetReadDeadline(noDeadline)
+		s.handOver(c)
 		s.plainFeed.push(c)
 		return
 	}
@@ -104,6 +105,7 @@ func (s *Server) sniff(c *conn) {
 		return
 	}
 	_ = c.SetDeadline(noDeadline)
+	s.handOver(c)
 	s.secureFeed.push(secured)
 }
 

@@ -250,6 +250,13 @@ func (s *Server) track(c net.Conn) bool {
 	return true
 }
 
+// handOver leaves closing c to the HTTP server that is given it next.
+func (s *Server) handOver(c net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+}
+
 func (s *Server) untrack(c net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
