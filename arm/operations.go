@@ -3,6 +3,7 @@ package arm
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -173,7 +174,7 @@ func (o *Operations) Close() {
 	o.wg.Wait()
 }
 
-var errCanceled = fmt.Errorf("the operation was superseded")
+var errCanceled = errors.New("the operation was superseded")
 
 func (o *Operations) start(job Job) {
 	worker := o.workers[job.Kind]
@@ -190,7 +191,7 @@ func (o *Operations) start(job Job) {
 		defer cancel(nil)
 		out := perform(ctx, worker, job)
 		switch {
-		case context.Cause(ctx) == errCanceled:
+		case errors.Is(context.Cause(ctx), errCanceled):
 			out = Outcome{Err: httpx.Errorf(http.StatusConflict, "OperationCanceled", "The operation was canceled by another operation on the same resource.")}
 			job.Status = Canceled
 		case o.ctx.Err() != nil:

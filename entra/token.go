@@ -97,7 +97,7 @@ func readForm(r *http.Request) (url.Values, error) {
 		if errors.As(err, &tooLarge) {
 			return nil, err
 		}
-		if r.PostForm == nil || len(r.PostForm) == 0 {
+		if len(r.PostForm) == 0 {
 			return nil, errUnreadableBody(err)
 		}
 		// A bad query beside a good body is the client's own affair.

@@ -73,7 +73,7 @@ func (s *Store) Update(ctx context.Context, f func(Tx) error) error {
 	switch {
 	case err != nil && failed != nil:
 		// f may have failed over what an uncommitted neighbour wrote.
-		return fmt.Errorf("%w (the change itself failed: %v)", err, failed)
+		return fmt.Errorf("%w (the change itself failed: %w)", err, failed)
 	case err != nil:
 		return err
 	case failed != nil:

@@ -18,9 +18,10 @@ import (
 type Durability int
 
 const (
-	// Power: loss of power; every commit is fsynced.
+	// Power means loss of power: every commit is fsynced.
 	Power Durability = iota
-	// Process: death of the process, kill -9 included, but not loss of power.
+	// Process means death of the process, kill -9 included, but not loss of
+	// power.
 	Process
 )
 

@@ -108,7 +108,7 @@ func writeFile(root *os.Root, rel string, open func() (io.ReadCloser, error)) er
 	if err != nil {
 		return err
 	}
-	defer in.Close() //nolint:errcheck // read side
+	defer in.Close()
 	out, err := root.OpenFile(rel, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err

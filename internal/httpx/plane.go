@@ -2,6 +2,7 @@ package httpx
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"runtime/debug"
@@ -88,7 +89,7 @@ func (p *Plane) serve(w http.ResponseWriter, r *http.Request, op *Operation, rou
 func (p *Plane) guard(w http.ResponseWriter, r *http.Request, op *Operation, entry *audit.Entry) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			if v == http.ErrAbortHandler {
+			if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 				panic(v)
 			}
 			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
