@@ -281,10 +281,10 @@ func (e *Emulator) Start(ctx context.Context) error {
 		return err
 	}
 	e.onClose(func(context.Context) error { return e.access.remove() })
-	if err := e.operations.Resume(ctx); err != nil {
+	if err := e.ml.Restore(ctx); err != nil {
 		return err
 	}
-	return e.ml.Restore(ctx)
+	return e.operations.Resume(ctx)
 }
 
 // Access tells clients how to reach the emulator.

@@ -17,7 +17,7 @@ func (p *Provider) putAsset(w http.ResponseWriter, r *arm.Request) error {
 		return err
 	}
 	doc.Default(false, "properties", "isArchived")
-	return p.write(w, r, &arm.Record{ID: r.ID.String(), Type: r.Type.Name}, doc)
+	return p.write(w, r, &arm.Record{ID: r.ID.String(), Type: r.Type.Name}, doc, nil)
 }
 
 func (p *Provider) deleteAsset(w http.ResponseWriter, r *arm.Request) error {
@@ -151,11 +151,9 @@ func (p *Provider) putVersion(w http.ResponseWriter, r *arm.Request) error {
 	doc.Default(false, "properties", "isAnonymous")
 	doc.Set("Succeeded", "properties", "provisioningState")
 	container, _ := r.ID.Parent()
-	err = p.deps.Documents.Update(r.Context(), func(tx store.Tx) error { return p.noteVersion(tx, container, r.Name, r.Author()) })
-	if err != nil {
-		return err
-	}
-	return p.write(w, r, &arm.Record{ID: r.ID.String(), Type: r.Type.Name}, doc)
+	return p.write(w, r, &arm.Record{ID: r.ID.String(), Type: r.Type.Name}, doc, func(tx store.Tx) error {
+		return p.noteVersion(tx, container, r.Name, r.Author())
+	})
 }
 
 func (p *Provider) noteVersion(tx store.Tx, id azure.ResourceID, version string, who arm.Author) error {

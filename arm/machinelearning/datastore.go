@@ -35,11 +35,12 @@ func (p *Provider) putDatastore(w http.ResponseWriter, r *arm.Request) error {
 	}
 	doc.Default(false, "properties", "isDefault")
 	doc.Default("None", "properties", "credentials", "credentialsType")
-	return p.write(w, r, rec, doc)
+	return p.write(w, r, rec, doc, nil)
 }
 
 // write puts a plain child resource of a workspace and answers 201 or 200.
-func (p *Provider) write(w http.ResponseWriter, r *arm.Request, rec *arm.Record, doc arm.Document) error {
+// also, when not nil, runs first in the same transaction.
+func (p *Provider) write(w http.ResponseWriter, r *arm.Request, rec *arm.Record, doc arm.Document, also func(store.Tx) error) error {
 	for _, readOnly := range []string{"id", "name", "type", "systemData"} {
 		delete(doc, readOnly)
 	}
@@ -47,6 +48,11 @@ func (p *Provider) write(w http.ResponseWriter, r *arm.Request, rec *arm.Record,
 	err := p.deps.Documents.Update(r.Context(), func(tx store.Tx) error {
 		if _, err := workspaceOf(tx, r.ID); err != nil {
 			return err
+		}
+		if also != nil {
+			if err := also(tx); err != nil {
+				return err
+			}
 		}
 		old, ok, err := arm.Get(tx, r.ID.String())
 		if err != nil {

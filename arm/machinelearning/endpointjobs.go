@@ -43,6 +43,7 @@ func (p *Provider) deleteEndpoint(ctx context.Context, job arm.Job) arm.Outcome 
 	for _, d := range deployments {
 		if err == nil {
 			p.deps.Operations.Cancel(ctx, d.ResourceID())
+			p.revivals.wait(ctx, d.ResourceID().Key(), true)
 			err = p.deps.Deployer.Remove(ctx, d.ResourceID().Key())
 		}
 	}

@@ -37,6 +37,7 @@ type plan struct {
 // nothing running; a failed update leaves the old revision serving.
 func (p *Provider) deploy(ctx context.Context, job arm.Job) arm.Outcome {
 	id := azure.MustParseResourceID(job.Resource)
+	p.revivals.wait(ctx, id.Key(), false)
 	var pl *plan
 	err := p.deps.Documents.View(ctx, func(tx store.ReadTx) error {
 		rec, err := must(tx, id)
@@ -207,6 +208,7 @@ func (p *Provider) decide(ctx context.Context, pl *plan, operation string, check
 func (p *Provider) deleteDeployment(ctx context.Context, job arm.Job) arm.Outcome {
 	id := azure.MustParseResourceID(job.Resource)
 	p.deps.Operations.CancelOthers(ctx, id, job.ID)
+	p.revivals.wait(ctx, id.Key(), true)
 	if err := p.deps.Deployer.Remove(ctx, id.Key()); err != nil {
 		return arm.Outcome{Err: httpx.AsError(err), Apply: func(tx store.Tx) error { return p.setState(tx, job.Resource, stateFailed) }}
 	}

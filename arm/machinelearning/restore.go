@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/amlocal/amlocal/arm"
 	"github.com/amlocal/amlocal/azure"
@@ -12,9 +13,62 @@ import (
 	"github.com/amlocal/amlocal/store"
 )
 
+// revivals are the restarts under way, by deployment key. Jobs about the same
+// deployment take turns with them.
+type revivals struct {
+	mu      sync.Mutex
+	running map[string]*revival
+}
+
+type revival struct {
+	cancel context.CancelFunc
+	ended  chan struct{}
+}
+
+func (rs *revivals) begin(ctx context.Context, key string) (context.Context, *revival) {
+	ctx, cancel := context.WithCancel(ctx)
+	r := &revival{cancel: cancel, ended: make(chan struct{})}
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if rs.running == nil {
+		rs.running = map[string]*revival{}
+	}
+	rs.running[key] = r
+	return ctx, r
+}
+
+func (rs *revivals) end(key string, r *revival) {
+	rs.mu.Lock()
+	delete(rs.running, key)
+	rs.mu.Unlock()
+	r.cancel()
+	close(r.ended)
+}
+
+// wait returns when the deployment is not being restarted any more.
+func (rs *revivals) wait(ctx context.Context, key string, cancel bool) {
+	rs.mu.Lock()
+	r := rs.running[key]
+	rs.mu.Unlock()
+	if r == nil {
+		return
+	}
+	if cancel {
+		r.cancel()
+	}
+	select {
+	case <-r.ended:
+	case <-ctx.Done():
+	}
+}
+
+// revivers is how many deployments start at once: importing Python packages
+// keeps a core busy each.
+const revivers = 4
+
 // Restore brings every deployment that was serving up again, in the
 // background; until then its endpoint answers model_not_ready. Call it once,
-// when the data planes serve.
+// when the data planes serve and before jobs are resumed.
 func (p *Provider) Restore(ctx context.Context) error {
 	var plans []*plan
 	err := p.deps.Documents.View(ctx, func(tx store.ReadTx) error {
@@ -38,13 +92,22 @@ func (p *Provider) Restore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.restore.Go(func() {
-		for _, pl := range plans {
-			if err := p.revive(p.ctx, pl); err != nil && p.ctx.Err() == nil {
+	slots := make(chan struct{}, revivers)
+	for _, pl := range plans {
+		key := pl.id.Key()
+		ctx, r := p.revivals.begin(p.ctx, key)
+		p.restore.Go(func() {
+			defer p.revivals.end(key, r)
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			if ctx.Err() != nil {
+				return
+			}
+			if err := p.revive(ctx, pl); err != nil && ctx.Err() == nil {
 				p.deps.Logf("deployment %s/%s does not serve: %v", pl.endpoint.Name(), pl.id.Name(), err)
 			}
-		}
-	})
+		})
+	}
 	return nil
 }
 

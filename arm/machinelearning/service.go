@@ -95,10 +95,11 @@ const (
 type Provider struct {
 	deps Deps
 
-	routes  routes
-	restore sync.WaitGroup
-	ctx     context.Context
-	stop    context.CancelFunc
+	routes   routes
+	restore  sync.WaitGroup
+	revivals revivals
+	ctx      context.Context
+	stop     context.CancelFunc
 }
 
 // New registers the provider's workers with the operations engine and reads
