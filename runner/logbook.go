@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 
@@ -20,6 +21,8 @@ const (
 	// keptLines is how much of a log getLogs can still show. The service
 	// promises "the last few hundred lines".
 	keptLines = 10_000
+	// maxKept bounds their bytes.
+	maxKept = 8 << 20
 	// maxLine splits what a program prints without a line end, so that one
 	// endless line cannot fill the memory.
 	maxLine = 64 << 10
@@ -35,6 +38,7 @@ type logbook struct {
 	mu     sync.Mutex
 	lines  []string // oldest first, at most keptLines
 	first  uint64   // number of lines[0]
+	bytes  int      // of lines
 	size   int64    // of the file
 	file   *os.File
 	grown  chan struct{} // closed and replaced when a line arrives
@@ -50,9 +54,11 @@ func openLogbook(path string) (*logbook, error) {
 	}
 	if text := strings.TrimSuffix(string(old), "\n"); text != "" {
 		b.lines = strings.Split(text, "\n")
-		if extra := len(b.lines) - keptLines; extra > 0 {
-			b.lines = append([]string(nil), b.lines[extra:]...)
+		for _, line := range b.lines {
+			b.bytes += len(line)
 		}
+		b.trimLocked()
+		b.first = 0
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
@@ -77,10 +83,8 @@ func (b *logbook) add(line string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.lines = append(b.lines, line)
-	if extra := len(b.lines) - keptLines; extra > 0 {
-		b.first += uint64(extra)
-		b.lines = b.lines[extra:]
-	}
+	b.bytes += len(line)
+	b.trimLocked()
 	close(b.grown)
 	b.grown = make(chan struct{})
 	if b.file == nil {
@@ -91,6 +95,18 @@ func (b *logbook) add(line string) {
 	if b.size > maxLogFile {
 		b.cutLocked()
 	}
+}
+
+// trimLocked drops the oldest lines beyond either bound.
+func (b *logbook) trimLocked() {
+	drop := 0
+	for drop < len(b.lines)-1 && (len(b.lines)-drop > keptLines || b.bytes > maxKept) {
+		b.bytes -= len(b.lines[drop])
+		b.lines[drop] = "" // let the text go before the array does
+		drop++
+	}
+	b.first += uint64(drop)
+	b.lines = b.lines[drop:]
 }
 
 // cutLocked rewrites the file with the lines still kept, or with fewer when
@@ -226,38 +242,56 @@ func stamped(c clock.Clock, b *logbook) io.Writer {
 	}}
 }
 
-// excerptLines bounds Failure.Log.
-const excerptLines = 120
+// excerptHead and excerptTail bound Failure.Log: how a chain of tracebacks
+// begins, and its end, where the user's own frame and the reason are.
+const excerptHead, excerptTail = 10, 110
+
+// logLine is how the inference server begins a line of its own.
+var logLine = regexp.MustCompile(`^\d{4}-\d\d-\d\d[ T]\d\d:\d\d`)
 
 // excerpt picks the part of an instance's output that explains its end: from
-// the first Python traceback if there is one, else the last lines.
+// the first Python traceback, if there is one, to the last; else the last
+// lines.
 func excerpt(lines []string) string {
-	start := max(0, len(lines)-40)
+	start, end, last := -1, len(lines), 0
 	for i, line := range lines {
 		if strings.Contains(line, "Traceback (most recent call last)") || strings.HasPrefix(line, "panic: ") {
-			start = max(0, i-1)
-			break
+			if start < 0 {
+				start = max(0, i-1)
+			}
+			last = i
 		}
 	}
-	lines = lines[start:]
-	if len(lines) > excerptLines {
-		lines = lines[:excerptLines]
+	if start < 0 {
+		return strings.Join(lines[max(0, end-40):], "\n")
 	}
-	return strings.Join(lines, "\n")
+	for i := last + 1; i < end; i++ {
+		if logLine.MatchString(lines[i]) {
+			end = i
+		}
+	}
+	lines = lines[start:end]
+	if cut := len(lines) - excerptHead - excerptTail; cut > 0 {
+		lines = append(append(lines[:excerptHead:excerptHead], fmt.Sprintf("... %d lines left out ...", cut)), lines[len(lines)-excerptTail:]...)
+	}
+	return strings.TrimRight(strings.Join(lines, "\n"), "\n")
 }
 
 // recent remembers an instance's own last lines.
 type recent struct {
 	mu    sync.Mutex
 	lines []string
+	bytes int
 }
 
 func (r *recent) add(line string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.lines = append(r.lines, line)
-	if extra := len(r.lines) - 1000; extra > 0 {
-		r.lines = r.lines[extra:]
+	r.bytes += len(line)
+	for len(r.lines) > 1 && (len(r.lines) > 1000 || r.bytes > 512<<10) {
+		r.bytes -= len(r.lines[0])
+		r.lines = r.lines[1:]
 	}
 }
 

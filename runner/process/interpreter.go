@@ -144,6 +144,10 @@ func ask(ctx context.Context, path string) (python, error) {
 	if err := json.Unmarshal(bytes.TrimSpace(raw), &p); err != nil {
 		return python{}, err
 	}
+	// One interpreter has several names; each would get environments of its own.
+	if real, err := filepath.EvalSymlinks(p.Path); err == nil {
+		p.Path = real
+	}
 	return p, nil
 }
 
