@@ -23,6 +23,7 @@ import (
 	"github.com/amlocal/amlocal/gateway"
 	"github.com/amlocal/amlocal/intercept"
 	"github.com/amlocal/amlocal/internal/audit"
+	"github.com/amlocal/amlocal/internal/clock"
 	"github.com/amlocal/amlocal/msi"
 	"github.com/amlocal/amlocal/rbac"
 	"github.com/amlocal/amlocal/runner"
@@ -135,7 +136,8 @@ func (e *Emulator) trust() (err error) {
 	if e.hosts, err = azure.NewHosts(e.config.AllowHosts...); err != nil {
 		return err
 	}
-	if e.authority, err = intercept.OpenAuthority(e.config.CADir, e.hosts.Suffixes(), e.config.Clock); err != nil {
+	// TLS clients check certificates by the machine's clock, whatever ours says.
+	if e.authority, err = intercept.OpenAuthority(e.config.CADir, e.hosts.Suffixes(), clock.System{}); err != nil {
 		return fmt.Errorf("certificate authority: %w", err)
 	}
 	roots, err := intercept.SystemRoots(os.Getenv("SSL_CERT_FILE"))
