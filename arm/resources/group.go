@@ -196,6 +196,10 @@ func (p *Provider) deleteGroup(w http.ResponseWriter, r *arm.Request) error {
 		case !ok:
 			return errGroupNotFound(r.Name)
 		}
+		if running, ok := p.deps.Operations.Running(rec.ResourceID()); ok && deleting(rec) {
+			job = running.ID
+			return nil
+		}
 		rec.Document.Set("Deleting", "properties", "provisioningState")
 		if err := arm.Put(tx, rec); err != nil {
 			return err
@@ -237,7 +241,12 @@ func reopen(tx store.Tx, group string) error {
 	return arm.Put(tx, rec)
 }
 
+// deleteAll does nothing when the group is not marked any more: another
+// deletion was quicker, and what stands there now is a new group.
 func (p *Provider) deleteAll(tx store.Tx, group string) error {
+	if rec, ok, err := arm.Get(tx, group); err != nil || !ok || !deleting(rec) {
+		return err
+	}
 	for _, c := range p.deps.Cascades {
 		if c.Remove == nil {
 			continue

@@ -208,6 +208,9 @@ func TestGroupBeingDeletedTakesNothing(t *testing.T) {
 	if got := s.Want(http.StatusOK, owner, http.MethodGet, armtest.Group, ""); got.Body.String("properties", "provisioningState") != "Deleting" {
 		t.Error(got.Raw)
 	}
+	if again := s.Want(http.StatusAccepted, owner, http.MethodDelete, armtest.Group, ""); again.Header.Get("Location") != a.Header.Get("Location") {
+		t.Error("a second deletion is another operation")
+	}
 	close(release)
 	location := strings.TrimPrefix(a.Header.Get("Location"), s.URL)
 	for s.DoToken(owner.ObjectID, http.MethodGet, location, "").Status == http.StatusAccepted {
