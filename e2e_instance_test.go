@@ -1,0 +1,109 @@
+package amlocal
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"log"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob"
+)
+
+// question is what a test asks of the code inside an instance.
+type question struct {
+	// Do is read, write, token or environment.
+	Do                       string
+	Account, Container, Blob string
+	Resource                 string
+	// ClientID selects a user-assigned identity; Chain uses the whole
+	// DefaultAzureCredential instead of the managed identity alone.
+	ClientID string
+	Chain    bool
+}
+
+// findings are what it found: a text, or an error in the service's words.
+type findings struct {
+	Text        string
+	Status      int
+	Code        string
+	Error       string
+	Environment []string
+}
+
+// actAsInstance is a scoring server that answers questions with the real SDK,
+// configured by nothing but the variables the platform gave it.
+func actAsInstance() int {
+	log.SetOutput(os.Stderr)
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "Healthy") })
+	mux.HandleFunc("POST /score", func(w http.ResponseWriter, r *http.Request) {
+		var q question
+		if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		var a findings
+		text, err := q.answer(r, &a)
+		a.Text = text
+		if err != nil {
+			a.Error = err.Error()
+			var re *azcore.ResponseError
+			if errors.As(err, &re) {
+				a.Status, a.Code = re.StatusCode, re.ErrorCode
+			}
+		}
+		log.Printf("%s %s/%s: %d %s", q.Do, q.Account, q.Container, a.Status, a.Code)
+		_ = json.NewEncoder(w).Encode(a)
+	})
+	server := &http.Server{Addr: "127.0.0.1:" + os.Getenv("AMLOCAL_PORT_8080"), Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	log.Printf("instance: %v", server.ListenAndServe())
+	return 1
+}
+
+func (q question) credential() (azcore.TokenCredential, error) {
+	if q.Chain {
+		return azidentity.NewDefaultAzureCredential(nil)
+	}
+	opts := &azidentity.ManagedIdentityCredentialOptions{}
+	if q.ClientID != "" {
+		opts.ID = azidentity.ClientID(q.ClientID)
+	}
+	return azidentity.NewManagedIdentityCredential(opts)
+}
+
+func (q question) answer(r *http.Request, a *findings) (string, error) {
+	if q.Do == "environment" {
+		a.Environment = os.Environ()
+		return "", nil
+	}
+	cred, err := q.credential()
+	if err != nil {
+		return "", err
+	}
+	if q.Do == "token" {
+		token, err := cred.GetToken(r.Context(), policy.TokenRequestOptions{Scopes: []string{q.Resource + "/.default"}})
+		return token.Token, err
+	}
+	client, err := azblob.NewClient("https://"+q.Account+".blob.core.windows.net/", cred, nil)
+	if err != nil {
+		return "", err
+	}
+	if q.Do == "write" {
+		_, err := client.UploadStream(r.Context(), q.Container, q.Blob, strings.NewReader("written"), nil)
+		return "", err
+	}
+	resp, err := client.DownloadStream(r.Context(), q.Container, q.Blob, nil)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close() //nolint:errcheck // read-only
+	text, err := io.ReadAll(resp.Body)
+	return string(text), err
+}
