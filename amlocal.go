@@ -182,7 +182,7 @@ func (e *Emulator) wire(ctx context.Context) (err error) {
 	e.operations = arm.NewOperations(e.store, c.Clock, c.Logf)
 	e.onClose(func(context.Context) error { e.operations.Close(); return nil })
 
-	if e.assignments, err = authorization.New(authorization.Deps{Documents: e.store, Clock: c.Clock, Index: e.rbac, Directory: e.entra, TenantID: azure.SeedTenantID}); err != nil {
+	if e.assignments, err = authorization.New(authorization.Deps{Documents: e.store, Clock: c.Clock, Index: e.rbac, Directory: e.entra, TenantID: azure.SeedTenantID, Tracked: tracked}); err != nil {
 		return err
 	}
 	if e.storage, err = storage.New(storage.Deps{Documents: e.store, Clock: c.Clock, Blobs: containerAdapter{e.blobs}, Assignments: e.assignments}); err != nil {
@@ -219,6 +219,17 @@ func (e *Emulator) wire(ctx context.Context) (err error) {
 		return err
 	}
 	return e.wireFronts()
+}
+
+// tracked are the types a role can only be assigned on where the resource
+// exists: a misspelt scope must not look like a grant.
+var tracked = []string{
+	"Microsoft.Storage/storageAccounts",
+	"Microsoft.ContainerRegistry/registries",
+	"Microsoft.KeyVault/vaults",
+	"Microsoft.ManagedIdentity/userAssignedIdentities",
+	"Microsoft.MachineLearningServices/workspaces",
+	"Microsoft.MachineLearningServices/workspaces/onlineEndpoints",
 }
 
 // wireRunner makes the back end and its manager, after ending what an emulator
