@@ -88,7 +88,7 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	var err error
 	if c.CacheDir == "" {
-		if c.CacheDir, err = defaultCacheDir(); err != nil {
+		if c.CacheDir, err = DefaultCacheDir(); err != nil {
 			return c, err
 		}
 	}
@@ -106,7 +106,9 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
-func defaultCacheDir() (string, error) {
+// DefaultCacheDir is where Python environments are kept unless told otherwise:
+// $AMLOCAL_CACHE, else a folder in the user's cache.
+func DefaultCacheDir() (string, error) {
 	if dir := os.Getenv("AMLOCAL_CACHE"); dir != "" {
 		return filepath.Abs(dir)
 	}

@@ -1,0 +1,165 @@
+package scenarios
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/amlocal/amlocal"
+	"github.com/amlocal/amlocal/runner"
+	"github.com/amlocal/amlocal/runner/process"
+)
+
+// choice is what a scenario runs on, and why.
+type choice struct{ runner, scorer, because string }
+
+// String is the first line a scenario prints.
+func (c choice) String() string {
+	return fmt.Sprintf("runner=%s scorer=%s because %s", c.runner, c.scorer, c.because)
+}
+
+// choose decides on the runner and the scorer. It would prefer Docker where an
+// engine answers and a Python base image is local, but there is no Docker
+// runner yet; then Python where there is one, and our Go scorer where not.
+func choose(ctx context.Context, o Options) (choice, error) {
+	c := choice{runner: "process", because: "the docker runner is not built yet"}
+	switch o.Runner {
+	case "", "auto":
+	case "process":
+		c.because = "--runner process was asked for"
+	case "docker":
+		return c, errors.New("--runner docker: the docker runner is not built yet; use --runner process or auto (see docs/limitations.md)")
+	default:
+		return c, fmt.Errorf("--runner %q: the runners are auto, process and docker", o.Runner)
+	}
+	scorer, because, err := chooseScorer(ctx, o)
+	if err != nil {
+		return c, err
+	}
+	c.scorer, c.because = scorer, c.because+" and "+because
+	if scorer == "go" {
+		err = goScorerIsThere(o)
+	}
+	return c, err
+}
+
+func chooseScorer(ctx context.Context, o Options) (scorer, because string, err error) {
+	switch o.Scorer {
+	case "python", "go":
+		return o.Scorer, "--scorer " + o.Scorer + " was asked for", nil
+	case "", "auto":
+	default:
+		return "", "", fmt.Errorf("--scorer %q: the scorers are auto, python and go", o.Scorer)
+	}
+	found, err := findPython(ctx, o.RelaxConda)
+	if err != nil {
+		return "", "", err
+	}
+	if found == "" {
+		return "go", "there is no Python 3.10 to 3.13 with venv", nil
+	}
+	if !o.Offline {
+		return "python", found + " is there", nil
+	}
+	problem, err := offlineProblem(ctx, o)
+	switch {
+	case err != nil:
+		return "", "", err
+	case problem != "":
+		return "go", problem, nil
+	}
+	return "python", found + " is there and its packages are in the cache", nil
+}
+
+// findPython describes an interpreter that can serve the scenario's conda file
+// and make environments; "" if there is none.
+func findPython(ctx context.Context, anyMinor bool) (string, error) {
+	const ask = `import sys, venv, ensurepip; print("%d.%d.%d" % sys.version_info[:3])`
+	for _, name := range []string{"python3", "python3.13", "python3.12", "python3.11", "python3.10", "python"} {
+		program, err := exec.LookPath(name)
+		if err != nil {
+			continue
+		}
+		limited, cancel := context.WithTimeout(ctx, 30*time.Second)
+		raw, err := exec.CommandContext(limited, program, "-I", "-c", ask).Output()
+		cancel()
+		if ctx.Err() != nil {
+			return "", ctx.Err()
+		}
+		version := strings.TrimSpace(string(raw))
+		if err == nil && usable(version, anyMinor) {
+			return "Python " + version, nil
+		}
+	}
+	return "", nil
+}
+
+func usable(version string, anyMinor bool) bool {
+	var major, minor, patch int
+	if _, err := fmt.Sscanf(version, "%d.%d.%d", &major, &minor, &patch); err != nil {
+		return false
+	}
+	return major == 3 && minor >= 10 && (minor <= 13 || anyMinor)
+}
+
+// contentRoot is where the samples keep what the scenarios share.
+const contentRoot = "endpoints/online"
+
+// offlineProblem makes the scripts' environment from the caches alone, which is
+// the only sure way to know whether that is possible; "" means it is ready.
+func offlineProblem(ctx context.Context, o Options) (string, error) {
+	dir, err := os.MkdirTemp("", "amlocal-scenario-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
+	if err := writeTree(dir, "content"); err != nil {
+		return "", err
+	}
+	conda, err := condaText(filepath.Join(dir, filepath.FromSlash(path.Join("content", contentRoot, "model-1/environment/conda-managedidentity.yml"))))
+	if err != nil {
+		return "", err
+	}
+	cache := o.CacheDir
+	if cache == "" {
+		if cache, err = amlocal.DefaultCacheDir(); err != nil {
+			return "", err
+		}
+	}
+	backend, err := process.New(process.Config{StateDir: dir, CacheDir: cache, CondaRelax: o.RelaxConda, Offline: true})
+	if err != nil {
+		return "", err
+	}
+	_, err = backend.Build(ctx, runner.Environment{Image: "any", CondaFile: conda}, true, io.Discard)
+	err = errors.Join(err, backend.Close())
+	var failure *runner.Failure
+	if errors.As(err, &failure) {
+		return failure.Message, nil
+	}
+	return "", err
+}
+
+// goScorerIsThere checks what would otherwise fail in the middle of the flow.
+// The emulator looks in the same places.
+func goScorerIsThere(o Options) error {
+	if o.GoScorer != "" {
+		_, err := os.Stat(o.GoScorer)
+		return err
+	}
+	if self, err := os.Executable(); err == nil {
+		if info, err := os.Stat(filepath.Join(filepath.Dir(self), "goscorer")); err == nil && info.Mode().IsRegular() {
+			return nil
+		}
+	}
+	if _, err := exec.LookPath("goscorer"); err == nil {
+		return nil
+	}
+	return errors.New("the Go scorer is neither beside this program nor on PATH: `make build` puts both into bin/")
+}

@@ -1,0 +1,70 @@
+package scenarios
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"github.com/amlocal/amlocal"
+)
+
+// session is an emulator that runs, the clients that talk to it, and the
+// content's files.
+type session struct {
+	emulator *amlocal.Emulator
+	cloud    *cloud
+	files    string // the content's folder
+	dir      string // removed at the end
+	out      *report
+}
+
+// begin starts an emulator on the named world.
+func begin(ctx context.Context, world string, options Options, out *report) (_ *session, err error) {
+	s := &session{out: out}
+	defer func() {
+		if err != nil {
+			err = joinClose(err, s)
+		}
+	}()
+	if s.dir, err = os.MkdirTemp("", "amlocal-scenario-"); err != nil {
+		return nil, err
+	}
+	worldFile, files, err := extract(s.dir, world, options.GoScorer)
+	if err != nil {
+		return nil, err
+	}
+	s.files = files
+	if s.emulator, err = amlocal.New(ctx, amlocal.Config{
+		Ephemeral: true, Runner: options.Runner, IdentityEnv: options.IdentityEnv,
+		Offline: options.Offline, World: worldFile, WorldFiles: files,
+		CacheDir: options.CacheDir, CADir: options.CADir, RelaxConda: options.RelaxConda, Logf: options.Logf,
+	}); err != nil {
+		return nil, err
+	}
+	if err := s.emulator.Start(ctx); err != nil {
+		return nil, err
+	}
+	s.cloud, err = connect(s.emulator.Access())
+	return s, err
+}
+
+// close ends the emulator and all it started; nothing is left on disk.
+func (s *session) close() error {
+	var errs []error
+	if s.cloud != nil {
+		s.cloud.http.CloseIdleConnections()
+	}
+	if s.emulator != nil {
+		// The scenario's context may be the one that was cancelled.
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		errs = append(errs, s.emulator.Close(ctx))
+	}
+	if s.dir != "" {
+		errs = append(errs, os.RemoveAll(s.dir))
+	}
+	return errors.Join(errs...)
+}
+
+func joinClose(err error, s *session) error { return errors.Join(err, s.close()) }
