@@ -5,12 +5,14 @@ RUNNER ?= auto
 ARGS   ?=
 export AMLOCAL_CACHE ?= $(CURDIR)/.cache/amlocal
 
-.PHONY: help build demo test bench lint coverage clean
+.PHONY: help build demo test base-image sample-image bench lint coverage clean
 
 help:
 	@echo "make demo [RUNNER=auto|process|docker] [ARGS=--offline]   the documented flow, end to end"
 	@echo "make test       all tests; AMLOCAL_REQUIRE=all fails on what cannot run here"
 	@echo "make build      bin/amlocal"
+	@echo "make base-image [SUITE=bookworm]   the Python image for scoring scripts, where none can be pulled"
+	@echo "make sample-image   the Go scorer as an image FROM scratch: amlocal/goscorer:1"
 	@echo "make bench      measure; writes docs/performance.md"
 	@echo "make lint       golangci-lint"
 	@echo "make coverage   run the tests, write docs/coverage.md"
@@ -24,6 +26,12 @@ demo:
 
 test:
 	@scripts/test
+
+base-image:
+	@SUITE="$(SUITE)" scripts/base-image
+
+sample-image:
+	@scripts/sample-image
 
 bench:
 	@scripts/bench $(ARGS)
