@@ -23,6 +23,9 @@ func (p *Provider) putDeployment(w http.ResponseWriter, r *arm.Request) error {
 	if err := checkName("deployment", r.Name); err != nil {
 		return err
 	}
+	if err := checkShape(doc, deploymentObjects, deploymentTexts); err != nil {
+		return err
+	}
 	if err := finishDeployment(doc); err != nil {
 		return err
 	}
@@ -42,6 +45,9 @@ func (p *Provider) putDeployment(w http.ResponseWriter, r *arm.Request) error {
 func (p *Provider) patchDeployment(w http.ResponseWriter, r *arm.Request) error {
 	patch, err := r.Document()
 	if err != nil {
+		return err
+	}
+	if err := checkShape(patch, deploymentObjects, deploymentTexts); err != nil {
 		return err
 	}
 	return p.changeDeployment(w, r, func(old *arm.Record) (*arm.Record, error) {

@@ -30,6 +30,9 @@ func (p *Provider) putEndpoint(w http.ResponseWriter, r *arm.Request) error {
 	if err := checkName("endpoint", r.Name); err != nil {
 		return err
 	}
+	if err := checkShape(doc, endpointObjects, endpointTexts); err != nil {
+		return err
+	}
 	wish, err := readIdentity(doc)
 	if err != nil {
 		return err
@@ -46,6 +49,9 @@ func (p *Provider) putEndpoint(w http.ResponseWriter, r *arm.Request) error {
 func (p *Provider) patchEndpoint(w http.ResponseWriter, r *arm.Request) error {
 	doc, err := r.Document()
 	if err != nil {
+		return err
+	}
+	if err := checkShape(doc, endpointObjects, endpointTexts); err != nil {
 		return err
 	}
 	wish, err := readIdentity(doc)
