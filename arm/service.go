@@ -203,7 +203,20 @@ func (s *Service) authenticate(r *http.Request, _ *httpx.Operation) (azure.Calle
 	if err != nil {
 		return azure.Caller{}, s.tokenError(err)
 	}
-	return azure.Caller{Scheme: azure.Bearer, Principal: claims.Principal}, nil
+	return azure.Caller{Scheme: azure.Bearer, Principal: claims.Principal}, s.subscriptionExists(r)
+}
+
+// subscriptionExists answers for a subscription that is not there before any
+// role is asked for: nobody has one in it, and Azure says which it was.
+func (s *Service) subscriptionExists(r *http.Request) error {
+	first, rest, _ := strings.Cut(strings.TrimLeft(r.URL.Path, "/"), "/")
+	id, _, _ := strings.Cut(rest, "/")
+	if !strings.EqualFold(first, "subscriptions") || id == "" {
+		return nil
+	}
+	return s.deps.Documents.View(r.Context(), func(tx store.ReadTx) error {
+		return mustExist(tx, "/subscriptions/"+id, errSubscriptionNotFound(id))
+	})
 }
 
 func (s *Service) tokenError(err error) error {
