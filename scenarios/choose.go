@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -68,12 +67,12 @@ func chooseScorer(ctx context.Context, o Options) (scorer, because string, err e
 	if !o.Offline {
 		return "python", found + " is there", nil
 	}
-	problem, err := offlineProblem(ctx, o)
+	failure, err := makeEnvironment(ctx, o)
 	switch {
 	case err != nil:
 		return "", "", err
-	case problem != "":
-		return "go", problem, nil
+	case failure != nil:
+		return "go", "--offline is set and the scripts' packages are not all in the cache", nil
 	}
 	return "python", found + " is there and its packages are in the cache", nil
 }
@@ -82,7 +81,7 @@ func chooseScorer(ctx context.Context, o Options) (scorer, because string, err e
 // and make environments; "" if there is none.
 func findPython(ctx context.Context, anyMinor bool) (string, error) {
 	const ask = `import sys, venv, ensurepip; print("%d.%d.%d" % sys.version_info[:3])`
-	for _, name := range []string{"python3", "python3.13", "python3.12", "python3.11", "python3.10", "python"} {
+	for _, name := range []string{"python3.13", "python3.12", "python3.11", "python3.10", "python3", "python"} {
 		program, err := exec.LookPath(name)
 		if err != nil {
 			continue
@@ -112,38 +111,38 @@ func usable(version string, anyMinor bool) bool {
 // contentRoot is where the samples keep what the scenarios share.
 const contentRoot = "endpoints/online"
 
-// offlineProblem makes the scripts' environment from the caches alone, which is
-// the only sure way to know whether that is possible; "" means it is ready.
-func offlineProblem(ctx context.Context, o Options) (string, error) {
+// makeEnvironment makes the scripts' environment, or finds it in the cache. With
+// Offline it is made from the caches alone, which is the only sure way to know
+// whether that is possible; failure says why it is not.
+func makeEnvironment(ctx context.Context, o Options) (failure *runner.Failure, err error) {
 	dir, err := os.MkdirTemp("", "amlocal-scenario-")
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
 	if err := writeTree(dir, "content"); err != nil {
-		return "", err
+		return nil, err
 	}
-	conda, err := condaText(filepath.Join(dir, filepath.FromSlash(path.Join("content", contentRoot, "model-1/environment/conda-managedidentity.yml"))))
+	conda, err := condaText(filepath.Join(dir, "content", filepath.FromSlash(contentRoot), "model-1", "environment", "conda-managedidentity.yml"))
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	cache := o.CacheDir
 	if cache == "" {
 		if cache, err = amlocal.DefaultCacheDir(); err != nil {
-			return "", err
+			return nil, err
 		}
 	}
-	backend, err := process.New(process.Config{StateDir: dir, CacheDir: cache, CondaRelax: o.RelaxConda, Offline: true})
+	backend, err := process.New(process.Config{StateDir: dir, CacheDir: cache, CondaRelax: o.RelaxConda, Offline: o.Offline})
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	_, err = backend.Build(ctx, runner.Environment{Image: "any", CondaFile: conda}, true, io.Discard)
 	err = errors.Join(err, backend.Close())
-	var failure *runner.Failure
 	if errors.As(err, &failure) {
-		return failure.Message, nil
+		return failure, nil
 	}
-	return "", err
+	return nil, err
 }
 
 // goScorerIsThere checks what would otherwise fail in the middle of the flow.

@@ -136,9 +136,17 @@ func (f *flow) principalOf(e *ml.OnlineEndpoint) (string, error) {
 	return "", errors.New("the endpoint does not have the user-assigned identity")
 }
 
-// permit gives the identity its roles. A system-assigned one has those the
-// platform needs already.
+// permit gives the identity its roles.
 func (f *flow) permit(ctx context.Context) error {
+	if err := f.permitPlatform(ctx); err != nil {
+		return err
+	}
+	return f.grantStep(ctx, blobReader, f.accountID)
+}
+
+// permitPlatform gives the roles with which image, model and code are fetched;
+// a system-assigned identity has them already.
+func (f *flow) permitPlatform(ctx context.Context) error {
 	ws, err := f.cloud.workspaces.Get(ctx, group, workspace, nil)
 	if err != nil {
 		return err
@@ -152,7 +160,7 @@ func (f *flow) permit(ctx context.Context) error {
 			return err
 		}
 	}
-	err = f.out.step("read the identity's roles", func() error {
+	return f.out.step("read the identity's roles", func() error {
 		roles, err := f.cloud.held(ctx, f.principal)
 		if err == nil && len(roles) == 0 {
 			err = errors.New("it has none")
@@ -160,10 +168,6 @@ func (f *flow) permit(ctx context.Context) error {
 		f.out.quote(strings.Join(roles, "\n"))
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	return f.grantStep(ctx, blobReader, f.accountID)
 }
 
 func (f *flow) grantStep(ctx context.Context, role, scope string) error {

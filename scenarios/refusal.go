@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	ml "github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/machinelearning/armmachinelearning/v4"
@@ -31,7 +32,7 @@ func (f *flow) refuse(ctx context.Context) error {
 			return errors.New("it succeeded, without a role on the storage account")
 		}
 		code, message := serviceError(err)
-		f.out.quote(code + ": ... " + lastLines(message, 12))
+		f.out.quote(code + ": " + scriptsOwn(message))
 		if !strings.Contains(message, mismatch) {
 			return fmt.Errorf("it failed for another reason: %w", err)
 		}
@@ -46,6 +47,23 @@ func (f *flow) refuse(ctx context.Context) error {
 	}
 	// blue read the blob when it started: what it holds it keeps.
 	return f.scoreStep(ctx, "score "+f.blue+", which still answers", f.blue)
+}
+
+// scriptsOwn is the part of a deployment's error that the scoring script wrote:
+// its traceback without the server's frames around it, or else the end.
+func scriptsOwn(message string) string {
+	const begins, caused = "Traceback (most recent call last):", "The above exception was the direct cause of the following exception:"
+	if i := strings.LastIndex(message, caused); i >= 0 {
+		message = message[:i]
+	}
+	if i := strings.LastIndex(message, begins); i >= 0 {
+		message = message[i:]
+	}
+	lines := strings.Split(strings.TrimSpace(message), "\n")
+	if len(lines) > 20 { // where it began and what it was; the SDK's frames between tell little
+		lines = slices.Concat(lines[:8], []string{"  ..."}, lines[len(lines)-8:])
+	}
+	return strings.Join(lines, "\n")
 }
 
 // denial is the refusal the scenario provoked, and its nearest fix.

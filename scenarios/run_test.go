@@ -1,0 +1,156 @@
+package scenarios
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/amlocal/amlocal/internal/covers"
+)
+
+// run plays a scenario the way `amlocal scenario run` does.
+func run(t *testing.T, name string, change func(*Options)) string {
+	t.Helper()
+	o := testOptions(t)
+	out := new(lines)
+	o.Out = out
+	change(&o)
+	if err := Run(t.Context(), name, o); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return out.String()
+}
+
+// inOrder checks that the parts appear one after another.
+func inOrder(t *testing.T, text string, parts ...string) {
+	t.Helper()
+	rest := text
+	for _, p := range parts {
+		_, after, found := strings.Cut(rest, p)
+		if !found {
+			t.Fatalf("no %q at its place in:\n%s", p, text)
+		}
+		rest = after
+	}
+}
+
+// story is what both scenarios tell, whatever runs in the deployments.
+func story(scorer, account, endpoint string, between ...string) []string {
+	return slices.Concat([]string{
+		"runner=process scorer=" + scorer + " because ", "\n",
+		"create storage account " + account,
+		"upload hello.txt",
+		"create endpoint " + endpoint,
+	}, between, []string{
+		"assign Storage Blob Data Reader on " + account,
+		"create deployment blue\n",
+		"all traffic to blue",
+		"Blob contains: Hello from a blob",
+		"score\n          | [",
+		"remove the role on " + account,
+		"create deployment green: must fail",
+		"ResourceNotReady: ",
+		"AuthorizationPermissionMismatch",
+		"score blue, which still answers\n          | [",
+		"amlocal why",
+		"(managed identity, object id ",
+		"blobs/read (data action)",
+		"asked by " + endpoint + "/green",
+		"403 AuthorizationPermissionMismatch",
+		"What came near:",
+		"which does not contain",
+		`az role assignment create --assignee-object-id `,
+		`--role "Storage Blob Data Reader" --scope /subscriptions/`,
+		"assign Storage Blob Data Reader on " + containerName,
+		"delete deployment green",
+		"create deployment green again\n",
+		"Blob contains: Hello from a blob",
+		"score green\n          | [",
+		"delete endpoint " + endpoint,
+		"delete storage account " + account,
+		"ok: scenario ",
+	})
+}
+
+var systemAssigned = []string{
+	"AcrPull at amlocalwsregistry", "AzureML Metrics Writer (preview) at amlocal-ws", "Storage Blob Data Reader at amlocalwsstorage",
+}
+
+func TestSAI(t *testing.T) {
+	covers.C(t, goSDK, "R-113", "R-118", "R-121", "R-122", "R-123", "R-127", "R-128", "R-129", "R-206", "R-602", "R-801", "R-1001", "R-1033")
+	inOrder(t, run(t, "sai", func(o *Options) { o.Scorer = "go" }), story("go", "saidemostorage", "my-sai-endpoint", systemAssigned...)...)
+}
+
+func TestUAI(t *testing.T) {
+	covers.C(t, goSDK, "R-131", "R-133", "R-134", "R-136", "R-137", "R-140", "R-216", "R-227", "R-806", "R-1001", "R-1033")
+	inOrder(t, run(t, "uai", func(o *Options) { o.Scorer = "go" }), story("go", "uaidemostorage", "my-uai-endpoint",
+		"assign AcrPull on amlocalwsregistry", "assign Storage Blob Data Reader on amlocalwsstorage",
+		"AcrPull at amlocalwsregistry\n          | Storage Blob Data Reader at amlocalwsstorage\n ")...)
+}
+
+// TestPythonStory is the whole story with the how-to's script, without a way
+// out: the environment is made beforehand.
+func TestPythonStory(t *testing.T) {
+	needPython(t)
+	covers.C(t, goSDK, "R-517", "R-518", "R-520", "R-1033", "R-1035")
+	text := run(t, "sai", func(o *Options) { o.Offline = true })
+	inOrder(t, text, story("python", "saidemostorage", "my-sai-endpoint", systemAssigned...)...)
+	contains(t, "the script's own frames", text, "Traceback (most recent call last):", `score_managedidentity.py", line `, "in init")
+}
+
+func TestRunRefuses(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(*Options)
+		want   string
+	}{
+		{"nothing", func(*Options) {}, "there is no scenario"},
+		{"sai", func(o *Options) { o.Runner = "docker" }, "the docker runner is not built yet"},
+		{"sai", func(o *Options) { o.Runner = "kube" }, `--runner "kube"`},
+		{"sai", func(o *Options) { o.Scorer = "java" }, `--scorer "java"`},
+		{"sai", func(o *Options) { o.Variant = "fortran" }, `variant "fortran"`},
+		{"sai", func(o *Options) { o.Scorer, o.IdentityEnv = "go", "none" }, `--identity-env "none"`},
+		{"sai", func(o *Options) { o.Scorer, o.GoScorer = "go", "/nowhere/goscorer" }, "/nowhere/goscorer"},
+	} {
+		t.Run(tt.want, func(t *testing.T) {
+			o := testOptions(t)
+			tt.change(&o)
+			if err := Run(t.Context(), tt.name, o); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %v, want one with %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestChooseWithoutPython(t *testing.T) {
+	o := testOptions(t)
+	t.Setenv("PATH", t.TempDir())
+	c, err := choose(t.Context(), o)
+	if want := "runner=process scorer=go because the docker runner is not built yet and there is no Python 3.10 to 3.13 with venv"; err != nil || c.String() != want {
+		t.Errorf("chose %q (%v), want %q", c, err, want)
+	}
+}
+
+func TestChooseOffline(t *testing.T) {
+	if found, err := findPython(t.Context(), false); err != nil || found == "" {
+		covers.NotRun(t, "python", "there is no Python 3.10 to 3.13 with venv")
+	}
+	o := testOptions(t)
+	o.CacheDir, o.Offline = t.TempDir(), true
+	t.Setenv("UV_CACHE_DIR", t.TempDir())
+	c, err := choose(t.Context(), o)
+	if err != nil || c.scorer != "go" || !strings.Contains(c.because, "not all in the cache") {
+		t.Errorf("chose %q (%v)", c, err)
+	}
+}
+
+func TestUsable(t *testing.T) {
+	for version, want := range map[string]bool{"3.9.1": false, "3.10.0": true, "3.13.2": true, "3.14.0": false, "2.7.18": false, "": false, "x": false} {
+		if got := usable(version, false); got != want {
+			t.Errorf("usable(%q) = %v", version, got)
+		}
+	}
+	if !usable("3.14.0", true) {
+		t.Error("--conda=relax takes any newer Python")
+	}
+}
