@@ -23,6 +23,8 @@ type conn struct {
 	instance string
 	// sni is the name the client's TLS hello asked.
 	sni string
+	// direct says that an instance dialled a name, not a proxy.
+	direct bool
 }
 
 func newConn(c net.Conn) *conn {
@@ -86,6 +88,10 @@ func (s *Server) sniff(c *conn) {
 		return
 	}
 	if first[0] != tlsHandshakeRecord {
+		if c.direct { // nothing but TLS is spoken on port 443
+			_ = c.Close()
+			return
+		}
 		_ = c.SetReadDeadline(noDeadline)
 		s.handOver(c)
 		s.plainFeed.push(c)

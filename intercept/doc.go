@@ -13,7 +13,11 @@
 // What clients do, and which trust variables they read: wire/az-cli.md section
 // 1, wire/runner.md section 2, both measured.
 //
-// Left out: DNS and TLS on 443 for containers (they come with the container
-// runner), CONNECT over HTTP/2, SOCKS, and installing the root into a system's
+// Instances with a network of their own need no proxy: NameServer leads Azure's
+// names to us and lets every other name be unknown, ServeDirect answers on
+// their port 443, knows which instance it speaks with, and offers neither the
+// emulator itself nor a way out.
+//
+// Left out: CONNECT over HTTP/2, SOCKS, and installing the root into a system's
 // trust store, which this project never does.
 package intercept

@@ -27,6 +27,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Header.Del("Proxy-Authorization")
 	r.Header.Del("Proxy-Connection")
 
+	if c.direct {
+		s.serveDirect(w, r)
+		return
+	}
 	inside := s.connHost(r, c)
 	switch {
 	case r.Method == http.MethodConnect && inside == "":

@@ -153,7 +153,12 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	if !s.addListener(ln) {
 		return errors.Join(http.ErrServerClosed, ln.Close())
 	}
+	s.noteOurPort(ln)
 	defer s.dropListener(ln)
+	return s.accept(ctx, ln, func(c net.Conn) { s.start(newConn(c)) })
+}
+
+func (s *Server) accept(ctx context.Context, ln net.Listener, take func(net.Conn)) error {
 	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
 	defer stop()
 	pause := time.Duration(0)
@@ -177,7 +182,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 			continue
 		}
 		pause = 0
-		s.start(newConn(c))
+		take(c)
 	}
 }
 
@@ -218,10 +223,16 @@ func (s *Server) addListener(ln net.Listener) bool {
 		return false
 	}
 	s.listeners[ln] = struct{}{}
+	return true
+}
+
+// noteOurPort keeps the proxy from dialling ln.
+func (s *Server) noteOurPort(ln net.Listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if tcp, ok := ln.Addr().(*net.TCPAddr); ok {
 		s.ports[tcp.Port] = struct{}{}
 	}
-	return true
 }
 
 func (s *Server) dropListener(ln net.Listener) {
