@@ -40,13 +40,14 @@ var grantRows = []grantRow{
 	{"data contributor on the account", [][2]string{{"Storage Blob Data Contributor", accountID(accountOne)}}, true},
 }
 
-// otherGroup makes the resource group that one row names.
-func (l *lab) otherGroup(t *testing.T) {
+// otherScopes makes the group and the account that only these rows name.
+func (l *lab) otherScopes(t *testing.T) {
 	t.Helper()
 	groups := must(armresources.NewResourceGroupsClient(azure.SeedSubscriptionID, l.owner.cred, l.options()))(t)
 	if _, err := groups.CreateOrUpdate(t.Context(), "other", armresources.ResourceGroup{Location: to.Ptr(azure.SeedLocation)}, nil); err != nil {
 		t.Fatal(err)
 	}
+	l.account(t, accountOne[:len(accountOne)-1])
 }
 
 // grantAll gives a row's roles for the length of a subtest.
@@ -67,7 +68,7 @@ func (l *lab) grantAll(t *testing.T, principal string, roles [][2]string) {
 func TestIdentityReadsBlob(t *testing.T) {
 	covers.C(t, sdk, "R-217", "R-903", "R-908", "R-1001", "R-1002", "R-1003", "R-122", "R-513")
 	l := newLab(t, nil)
-	l.otherGroup(t)
+	l.otherScopes(t)
 	uai := l.owner.uai(t, "reader")
 	identities := map[string]struct{ endpoint, principal, client string }{
 		"system-assigned": {"sai-reader", *l.owner.endpoint(t, "sai-reader", wish(nil)).Identity.PrincipalID, ""},
@@ -104,7 +105,7 @@ func TestIdentityReadsBlob(t *testing.T) {
 func TestPrincipalReadsBlob(t *testing.T) {
 	covers.C(t, sdk, "R-1001", "R-1002", "R-1003", "R-512")
 	l := newLab(t, nil)
-	l.otherGroup(t)
+	l.otherScopes(t)
 	for _, row := range grantRows {
 		t.Run(row.name, func(t *testing.T) {
 			p := l.principal(row.name)
