@@ -56,6 +56,7 @@ var levels = map[string]int{
 
 	// Programs and helpers of the tests: nothing that ships imports them.
 	"arm/armtest":       testOnly,
+	"clients":           testOnly,
 	"e2e":               testOnly,
 	"internal/archtest": testOnly,
 	"internal/bench":    testOnly,

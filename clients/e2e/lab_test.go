@@ -1,0 +1,238 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/amlocal/amlocal"
+)
+
+// scorerImage stands, in the world of these tests, for the Go scorer.
+const scorerImage = "amlocal/goscorer:1"
+
+// clientTimeout is far above what any client's flow takes.
+const clientTimeout = 2 * time.Minute
+
+// lab is the one emulator of this package; every test uses names of its own.
+type lab struct {
+	emulator *amlocal.Emulator
+	dir      string
+}
+
+var theLab = sync.OnceValues(startLab)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if running != nil {
+		if err := running.close(); err != nil {
+			_, _ = fmt.Fprintln(os.Stderr, "close the emulator:", err)
+			code = max(code, 1)
+		}
+	}
+	os.Exit(code)
+}
+
+// running is the lab that TestMain has to close.
+var running *lab
+
+func labOf(t *testing.T) *lab {
+	t.Helper()
+	l, err := theLab()
+	if err != nil {
+		t.Fatalf("start the emulator: %v", err)
+	}
+	return l
+}
+
+func startLab() (*lab, error) {
+	dir, err := os.MkdirTemp("", "amlocal-clients-")
+	if err != nil {
+		return nil, err
+	}
+	l := &lab{dir: dir}
+	running = l
+	scorer := filepath.Join(dir, "goscorer")
+	if out, err := exec.Command("go", "build", "-o", scorer, "github.com/amlocal/amlocal/scenarios/goscorer").CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build the Go scorer: %w: %s", err, out)
+	}
+	world := filepath.Join(dir, "world.yaml")
+	text := "images:\n  " + scorerImage + ": [" + scorer + ", -port, \"8080\"]\n"
+	if err := os.WriteFile(world, []byte(text), 0o600); err != nil {
+		return nil, err
+	}
+	if os.Getenv("AMLOCAL_CACHE") == "" { // as scripts/test sets it
+		if err := os.Setenv("AMLOCAL_CACHE", filepath.Join(cacheDir(), "amlocal")); err != nil {
+			return nil, err
+		}
+	}
+	l.emulator, err = amlocal.New(context.Background(), amlocal.Config{
+		Ephemeral: true, Runner: "process", World: world, CADir: filepath.Join(dir, "ca"), RelaxConda: true,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return l, l.emulator.Start(context.Background())
+}
+
+func (l *lab) close() (err error) {
+	if l.emulator != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		err = l.emulator.Close(ctx)
+	}
+	return errors.Join(err, os.RemoveAll(l.dir))
+}
+
+// environment is a clean one, with the emulator's variables over it and
+// nothing else: what a user's shell holds after `amlocal env`.
+func (l *lab) environment(t *testing.T) []string {
+	t.Helper()
+	env := []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "TMPDIR=" + t.TempDir(), "LANG=C.UTF-8",
+		"SAMPLES=" + rooted("scenarios/content"), "SCORER_IMAGE=" + scorerImage,
+	}
+	for _, v := range l.emulator.Access().Env(func(string) (string, bool) { return "", false }) {
+		env = append(env, v.Name+"="+v.Value)
+	}
+	return env
+}
+
+// command is a client's script, ready to run.
+func (l *lab) command(t *testing.T, name string, args ...string) *exec.Cmd {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), clientTimeout)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = l.environment(t)
+	cmd.WaitDelay = 5 * time.Second
+	return cmd
+}
+
+// outcome is what a script reports in the last line it prints.
+type outcome map[string]any
+
+// run runs a script to its end and reads its report.
+func run(t *testing.T, cmd *exec.Cmd) outcome {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%s: %v\n%s\n%s", cmd, err, tail(&stdout), tail(&stderr))
+	}
+	lines := strings.Split(strings.TrimSpace(stdout.String()), "\n")
+	var out outcome
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &out); err != nil {
+		t.Fatalf("the script's report: %v\n%s\n%s", err, tail(&stdout), tail(&stderr))
+	}
+	return out
+}
+
+func tail(r io.Reader) string {
+	raw, _ := io.ReadAll(r)
+	return string(raw[max(0, len(raw)-6000):])
+}
+
+// text is a reported text, empty if it is none.
+func (o outcome) text(key string) string {
+	s, _ := o[key].(string)
+	return s
+}
+
+// want compares reported values, as JSON.
+func (o outcome) want(t *testing.T, want map[string]any) {
+	t.Helper()
+	for key, w := range want {
+		got, _ := json.Marshal(o[key])
+		wanted, _ := json.Marshal(w)
+		if !bytes.Equal(got, wanted) {
+			t.Errorf("%s is %s, want %s", key, got, wanted)
+		}
+	}
+}
+
+// wantText wants a reported text to hold all the parts.
+func (o outcome) wantText(t *testing.T, key string, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if !strings.Contains(o.text(key), part) {
+			t.Errorf("%s lacks %q:\n%s", key, part, o.text(key))
+		}
+	}
+}
+
+// wantServed wants what every flow ends with: the blob's content in the log of
+// the deployment and the model's own predictions.
+func (o outcome) wantServed(t *testing.T) {
+	t.Helper()
+	o.wantText(t, "log", "Blob contains: "+helloText(t))
+	var scores []float64
+	raw := o.text("score")
+	if o["score"] != nil && raw == "" {
+		encoded, _ := json.Marshal(o["score"])
+		raw = string(encoded)
+	}
+	if err := json.Unmarshal([]byte(raw), &scores); err != nil {
+		t.Fatalf("the score %q: %v", raw, err)
+	}
+	want := predictions(t)
+	if len(scores) != len(want) {
+		t.Fatalf("scores are %v, want %v", scores, want)
+	}
+	for i := range want {
+		if math.Abs(scores[i]-want[i]) > 1e-6 {
+			t.Errorf("score %d is %v, want %v", i, scores[i], want[i])
+		}
+	}
+}
+
+func helloText(t *testing.T) string {
+	t.Helper()
+	return strings.TrimSpace(string(sample(t, "managed/managed-identities/hello.txt")))
+}
+
+// predictions computes from the model's published coefficients what the sample
+// request has to be answered with.
+func predictions(t *testing.T) []float64 {
+	t.Helper()
+	var model struct {
+		Intercept    float64
+		Coefficients []float64
+	}
+	var request struct{ Data [][]float64 }
+	for path, into := range map[string]any{"model-1/model/coefficients.json": &model, "model-1/sample-request.json": &request} {
+		if err := json.Unmarshal(sample(t, path), into); err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+	}
+	var out []float64
+	for _, row := range request.Data {
+		y := model.Intercept
+		for i, c := range model.Coefficients {
+			y += c * row[i]
+		}
+		out = append(out, y)
+	}
+	return out
+}
+
+// sample is a file of the samples.
+func sample(t *testing.T, path string) []byte {
+	t.Helper()
+	raw, err := os.ReadFile(rooted("scenarios/content/endpoints/online/" + path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
