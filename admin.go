@@ -47,6 +47,7 @@ func (e *Emulator) admin() http.Handler {
 		reply(w, http.StatusAccepted, map[string]string{"status": "stopping"})
 		e.stopOnce.Do(func() { close(e.stopped) })
 	})
+	e.adminIdentity(r)
 	r.NotFoundHandler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		adminError(w, http.StatusNotFound, "there is no "+r.URL.Path+" in the admin API")
 	})

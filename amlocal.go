@@ -164,6 +164,7 @@ func (e *Emulator) wire(ctx context.Context) (err error) {
 	if e.entra, err = entra.New(entra.Deps{
 		Documents: e.store, KeyDir: e.path("keys"), Clock: c.Clock, Audit: e.audit,
 		TenantID: azure.SeedTenantID, TenantDomain: azure.SeedTenantDomain, Sabotage: c.sabotage.entra,
+		MembersChanged: e.rbac.SetMembers,
 	}); err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ func (s *Service) PutPrincipal(tx store.Tx, p azure.Principal) error {
 	return putRecord(tx, principalsBucket, []byte(fold(p.ObjectID)), p)
 }
 
-// DeletePrincipal removes a principal with its secrets; one that does not
+// DeletePrincipal removes a principal with its secrets and memberships; one that does not
 // exist is no error. Tokens already issued stay valid until they expire, new
 // ones are refused from the commit on.
 func (s *Service) DeletePrincipal(tx store.Tx, objectID string) error {
@@ -53,6 +53,9 @@ func (s *Service) DeletePrincipal(tx store.Tx, objectID string) error {
 		return err
 	}
 	if err := dropSecrets(tx, p.AppID); err != nil {
+		return err
+	}
+	if err := s.dropMemberships(tx, objectID); err != nil {
 		return err
 	}
 	if err := tx.Delete(principalsBucket, []byte(fold(objectID))); err != nil {

@@ -1,6 +1,7 @@
 package entra
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"time"
@@ -26,6 +27,10 @@ type Deps struct {
 	// TenantID and TenantDomain name the one tenant.
 	TenantID     string
 	TenantDomain string
+	// MembersChanged hears of every group's direct members at the start and
+	// of each change once it is durable; it must not call the store. May be
+	// nil.
+	MembersChanged func(group string, members []string)
 	// Sabotage breaks the verifier on purpose, for the run that proves the
 	// tests of refusals can fail.
 	Sabotage Sabotage
@@ -85,7 +90,10 @@ func New(d Deps) (*Service, error) {
 	}
 	s.plane = &httpx.Plane{Name: "entra", Clock: d.Clock, Audit: d.Audit, Encode: s.encodeError}
 	s.handler = s.plane.NewRouter(s.Operations(), s.unrouted)
-	return s, nil
+	if d.MembersChanged != nil {
+		err = d.Documents.View(context.Background(), func(tx store.ReadTx) error { s.tellMembers(tx); return nil })
+	}
+	return s, err
 }
 
 // ServeHTTP answers for any login host.

@@ -1,0 +1,306 @@
+package amlocal
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/amlocal/amlocal/azure"
+	"github.com/amlocal/amlocal/entra"
+	"github.com/amlocal/amlocal/store"
+)
+
+// NewPrincipal is a principal to add to the directory.
+type NewPrincipal struct {
+	// Type is "user", "group" or "sp" (a service principal with an
+	// application and a client secret).
+	Type string `json:"type"`
+	// Name is a display name; a user's becomes NAME@<tenant domain> unless it
+	// is a user principal name already. Only those must be unique, as in Entra.
+	Name string `json:"name"`
+	// ObjectID and ClientID (of a service principal) are random unless given.
+	ObjectID string `json:"objectId,omitempty"`
+	ClientID string `json:"clientId,omitempty"`
+}
+
+// PrincipalInfo is a principal as `amlocal principals` shows it.
+type PrincipalInfo struct {
+	Kind              string   `json:"kind"` // user, group, service principal, managed identity
+	Name              string   `json:"name"`
+	ObjectID          string   `json:"objectId"`
+	ClientID          string   `json:"clientId,omitempty"`
+	TenantID          string   `json:"tenantId"`
+	UserPrincipalName string   `json:"userPrincipalName,omitempty"`
+	ResourceID        string   `json:"resourceId,omitempty"`
+	Members           []string `json:"members,omitempty"` // of a group, by object id
+	// Secret is there once, in the answer that made it.
+	Secret string `json:"secret,omitempty"`
+}
+
+// Errors of the directory's methods, to be tested with errors.Is.
+var (
+	ErrNoPrincipal = entra.ErrNoPrincipal
+	// ErrPrincipal says that a request about principals cannot be carried out
+	// as it is.
+	ErrPrincipal = errors.New("that cannot be done")
+)
+
+var (
+	guidShape = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+	// upnShape is what Entra takes as a user principal name.
+	upnShape = regexp.MustCompile(`^[A-Za-z0-9'._!#^~-]+@[A-Za-z0-9.-]+$`)
+)
+
+// AddPrincipal adds a user, group or service principal. The answer for a
+// service principal holds its client secret, which is not kept and not shown
+// again.
+func (e *Emulator) AddPrincipal(ctx context.Context, n NewPrincipal) (info PrincipalInfo, err error) {
+	p, err := n.principal()
+	if err != nil {
+		return info, err
+	}
+	secret := ""
+	if p.Type == azure.ServicePrincipal {
+		secret = newSecret()
+	}
+	err = e.store.Update(ctx, func(tx store.Tx) error {
+		if err := e.putNew(tx, p); err != nil || secret == "" {
+			return err
+		}
+		return e.entra.SetSecret(tx, p.AppID, secret)
+	})
+	if err != nil {
+		return info, err
+	}
+	info = describe(p)
+	info.Secret = secret
+	return info, nil
+}
+
+// principal is the record a wish asks for.
+func (n NewPrincipal) principal() (p azure.Principal, err error) {
+	p = azure.Principal{ObjectID: n.ObjectID, TenantID: azure.SeedTenantID, Name: strings.TrimSpace(n.Name)}
+	if p.Name == "" {
+		return p, fmt.Errorf("a principal needs a name: %w", ErrPrincipal)
+	}
+	switch n.Type {
+	case "user":
+		p.Type = azure.User
+		if !strings.Contains(p.Name, "@") {
+			p.Name += "@" + azure.SeedTenantDomain
+		}
+		if !upnShape.MatchString(p.Name) {
+			return p, fmt.Errorf("%q is no user principal name (letters, digits and '._!#^~- before the @): %w", p.Name, ErrPrincipal)
+		}
+	case "group":
+		p.Type = azure.Group
+	case "sp":
+		p.Type = azure.ServicePrincipal
+		p.AppID = or(n.ClientID, uuid.NewString())
+	default:
+		return p, fmt.Errorf("a principal is a user, a group or an sp, not %q: %w", n.Type, ErrPrincipal)
+	}
+	if n.ClientID != "" && p.AppID == "" {
+		return p, fmt.Errorf("only a service principal has a client id: %w", ErrPrincipal)
+	}
+	p.ObjectID = or(p.ObjectID, uuid.NewString())
+	for _, id := range []string{p.ObjectID, p.AppID} {
+		if id != "" && !guidShape.MatchString(id) {
+			return p, fmt.Errorf("%q is no GUID: %w", id, ErrPrincipal)
+		}
+	}
+	return p, nil
+}
+
+// putNew adds a principal whose ids, and user principal name, are free.
+func (e *Emulator) putNew(tx store.Tx, p azure.Principal) error {
+	if old, taken := e.entra.Principal(tx, p.ObjectID); taken {
+		return fmt.Errorf("the object id %s belongs to %s: %w", p.ObjectID, old.Name, ErrPrincipal)
+	}
+	if p.Type == azure.User {
+		for _, old := range e.entra.Principals(tx) {
+			if old.Type == azure.User && strings.EqualFold(old.Name, p.Name) {
+				return fmt.Errorf("there is a user %s already: %w", old.Name, ErrPrincipal)
+			}
+		}
+	}
+	return e.entra.PutPrincipal(tx, p)
+}
+
+// newSecret has the shape of a client secret; its letters are safe in every
+// shell.
+func newSecret() string { return rand.Text() + rand.Text() }
+
+// AddSecret gives a service principal one more client secret, which is in the
+// answer and nowhere else.
+func (e *Emulator) AddSecret(ctx context.Context, who string) (info PrincipalInfo, err error) {
+	err = e.store.Update(ctx, func(tx store.Tx) error {
+		p, err := e.findPrincipal(tx, who)
+		if err != nil {
+			return err
+		}
+		if p.AppID == "" || p.IsManagedIdentity() {
+			return fmt.Errorf("%s is a %s, which has no secret: %w", p.Name, kindOf(p), ErrPrincipal)
+		}
+		info = describe(p)
+		info.Secret = newSecret()
+		return e.entra.AddSecret(tx, p.AppID, info.Secret, time.Time{})
+	})
+	return info, err
+}
+
+// RemovePrincipal takes a principal out of the directory. Its role assignments
+// stay and help nobody, as in Azure.
+func (e *Emulator) RemovePrincipal(ctx context.Context, who string) (info PrincipalInfo, err error) {
+	err = e.store.Update(ctx, func(tx store.Tx) error {
+		p, err := e.findPrincipal(tx, who)
+		switch {
+		case err != nil:
+			return err
+		case p.IsManagedIdentity():
+			return fmt.Errorf("%s is the identity of %s and goes with it: %w", p.Name, p.ResourceID, ErrPrincipal)
+		case p.ObjectID == azure.SeedOwnerObjectID:
+			return fmt.Errorf("%s is the seeded owner, without whom nobody could sign in: %w", p.Name, ErrPrincipal)
+		}
+		info = describe(p)
+		return e.entra.DeletePrincipal(tx, p.ObjectID)
+	})
+	return info, err
+}
+
+// AddMember puts a principal into a group; both are named as FindPrincipal
+// takes them.
+func (e *Emulator) AddMember(ctx context.Context, group, member string) error {
+	return e.store.Update(ctx, func(tx store.Tx) error {
+		g, m, err := e.findPair(tx, group, member)
+		if err != nil {
+			return err
+		}
+		err = e.entra.AddMember(tx, g.ObjectID, m.ObjectID)
+		if errors.Is(err, entra.ErrNotAGroup) || errors.Is(err, entra.ErrCycle) {
+			return fmt.Errorf("%w: %w", err, ErrPrincipal)
+		}
+		return err
+	})
+}
+
+// RemoveMember takes a principal out of a group.
+func (e *Emulator) RemoveMember(ctx context.Context, group, member string) error {
+	return e.store.Update(ctx, func(tx store.Tx) error {
+		g, m, err := e.findPair(tx, group, member)
+		if err != nil {
+			return err
+		}
+		was, err := e.entra.RemoveMember(tx, g.ObjectID, m.ObjectID)
+		if err == nil && !was {
+			err = fmt.Errorf("%s is no direct member of %s: %w", m.Name, g.Name, ErrPrincipal)
+		}
+		return err
+	})
+}
+
+func (e *Emulator) findPair(tx store.ReadTx, group, member string) (g, m azure.Principal, err error) {
+	if g, err = e.findPrincipal(tx, group); err != nil {
+		return g, m, err
+	}
+	m, err = e.findPrincipal(tx, member)
+	return g, m, err
+}
+
+// Principals lists the directory by kind and name.
+func (e *Emulator) Principals(ctx context.Context) (list []PrincipalInfo, err error) {
+	err = e.store.View(ctx, func(tx store.ReadTx) error {
+		for _, p := range e.entra.Principals(tx) {
+			info := describe(p)
+			if p.Type == azure.Group {
+				info.Members = e.entra.Members(tx, p.ObjectID)
+			}
+			list = append(list, info)
+		}
+		return nil
+	})
+	slices.SortStableFunc(list, func(a, b PrincipalInfo) int {
+		return strings.Compare(a.Kind+"\x00"+a.Name, b.Kind+"\x00"+b.Name)
+	})
+	return list, err
+}
+
+// Token gives an access token of any principal for a resource: a test can act
+// as anyone. It is what the principal would get by signing in; a managed
+// identity's is the one its instances get.
+func (e *Emulator) Token(ctx context.Context, as, resource string) (azure.Token, error) {
+	var p azure.Principal
+	err := e.store.View(ctx, func(tx store.ReadTx) (err error) {
+		p, err = e.findPrincipal(tx, as)
+		return err
+	})
+	switch {
+	case err != nil:
+		return azure.Token{}, err
+	case p.Type == azure.Group:
+		return azure.Token{}, fmt.Errorf("%s is a group, and a group cannot sign in: %w", p.Name, ErrPrincipal)
+	case p.IsManagedIdentity():
+		return e.entra.ManagedIdentityToken(ctx, p, resource)
+	}
+	return e.entra.Mint(ctx, p, resource, entra.MintOptions{})
+}
+
+// findPrincipal finds a principal by object id, client id, the ARM id of what
+// it is the identity of, or name; a user's alias and an endpoint's own name
+// count as names. A name of several is refused.
+func (e *Emulator) findPrincipal(tx store.ReadTx, who string) (azure.Principal, error) {
+	for _, by := range []func(store.ReadTx, string) (azure.Principal, bool){e.entra.Principal, e.entra.PrincipalByAppID, e.entra.PrincipalByResourceID} {
+		if p, ok := by(tx, who); ok {
+			return p, nil
+		}
+	}
+	var found []azure.Principal
+	for _, p := range e.entra.Principals(tx) {
+		alias, _, _ := strings.Cut(p.Name, "@")
+		last := p.Name[strings.LastIndexByte(p.Name, '/')+1:]
+		if strings.EqualFold(p.Name, who) || p.Type == azure.User && strings.EqualFold(alias, who) || p.IsManagedIdentity() && strings.EqualFold(last, who) {
+			found = append(found, p)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return azure.Principal{}, fmt.Errorf("%q: %w (`amlocal principals list` shows who there is)", who, ErrNoPrincipal)
+	case 1:
+		return found[0], nil
+	}
+	var ids []string
+	for _, p := range found {
+		ids = append(ids, p.ObjectID+" ("+kindOf(p)+")")
+	}
+	return azure.Principal{}, fmt.Errorf("%q is the name of several, say which by object id: %s: %w", who, strings.Join(ids, ", "), ErrPrincipal)
+}
+
+func describe(p azure.Principal) PrincipalInfo {
+	info := PrincipalInfo{Kind: kindOf(p), Name: p.Name, ObjectID: p.ObjectID, ClientID: p.AppID, TenantID: p.TenantID, ResourceID: p.ResourceID}
+	if p.Type == azure.User {
+		info.UserPrincipalName = p.Name
+	}
+	return info
+}
+
+// kindOf says in words what a principal is.
+func kindOf(p azure.Principal) string {
+	switch {
+	case p.IsManagedIdentity():
+		return "managed identity"
+	case p.Type == azure.ServicePrincipal:
+		return "service principal"
+	case p.Type == azure.User:
+		return "user"
+	case p.Type == azure.Group:
+		return "group"
+	}
+	return string(p.Type)
+}
