@@ -1,0 +1,287 @@
+package docker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/amlocal/amlocal/runner"
+	"github.com/amlocal/amlocal/runner/docker/agent/relay"
+)
+
+var errClosed = errors.New("docker: the back end is closed")
+
+// Backend implements runner.Backend.
+type Backend struct {
+	cfg     Config
+	eng     engine
+	agent   *agent
+	nets    *networks
+	vols    *volumes
+	cleanup sync.WaitGroup // of ended instances
+
+	imageMu  sync.Mutex
+	agentRef string
+
+	mu        sync.Mutex
+	closed    bool
+	machine   *machine
+	instances map[netip.Addr]*instance
+}
+
+var _ runner.Backend = (*Backend)(nil)
+
+// Available asks the engine for a sign of life; host is as in DOCKER_HOST,
+// empty for the environment's.
+func Available(ctx context.Context, host string) error {
+	eng, err := dial(host)
+	if err != nil {
+		return err
+	}
+	defer eng.close() //nolint:errcheck // idle connections only
+	m, err := eng.machine(ctx)
+	if err != nil {
+		return fmt.Errorf("no container engine answers: %w", err)
+	}
+	if m.os != "linux" {
+		return fmt.Errorf("the container engine runs %s containers, and Linux ones are needed", m.os)
+	}
+	return nil
+}
+
+// New contacts nobody and starts nothing.
+func New(cfg Config) (*Backend, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
+		return nil, fmt.Errorf("docker: %w", err)
+	}
+	eng, err := dial(cfg.Host)
+	if err != nil {
+		return nil, err
+	}
+	b := &Backend{cfg: cfg, eng: eng, instances: map[netip.Addr]*instance{}}
+	b.agent, b.nets, b.vols = newAgent(b), newNetworks(b), newVolumes(b)
+	b.agent.load()
+	return b, nil
+}
+
+// Name is "docker".
+func (b *Backend) Name() string { return "docker" }
+
+// cleaning bounds the removal of what is no longer needed, whoever's context
+// has ended by then.
+func cleaning() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), 30*time.Second)
+}
+
+// about is the engine's machine, asked once.
+func (b *Backend) about(ctx context.Context) (machine, error) {
+	b.mu.Lock()
+	known := b.machine
+	b.mu.Unlock()
+	if known != nil {
+		return *known, nil
+	}
+	m, err := b.eng.machine(ctx)
+	if err != nil {
+		return m, fmt.Errorf("docker: the container engine does not answer: %w", err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.machine = &m
+	return m, nil
+}
+
+// agentImage is the agent's image, loaded once.
+func (b *Backend) agentImage(ctx context.Context) (string, error) {
+	m, err := b.about(ctx)
+	if err != nil {
+		return "", err
+	}
+	b.imageMu.Lock()
+	defer b.imageMu.Unlock()
+	if b.agentRef != "" {
+		return b.agentRef, nil
+	}
+	ref, err := ensureAgentImage(ctx, b.eng, b.cfg.AgentBinary, m.arch)
+	if err == nil {
+		b.agentRef = ref
+	}
+	return ref, err
+}
+
+// artifact is what Build hands to Start.
+type artifact struct {
+	Image string `json:"image"` // as the user knows it
+	ID    string `json:"id"`    // what it was when it was checked
+}
+
+// Build finds the image, or has it made. An image that brings its own server
+// and is here is used as it is.
+func (b *Backend) Build(ctx context.Context, env runner.Environment, script bool, log io.Writer) (string, error) {
+	m, err := b.about(ctx)
+	if err != nil {
+		return "", err
+	}
+	ref := env.Image
+	info, err := imageInfo{}, errNotFound
+	if asIs := !script && env.CondaFile == ""; asIs || b.cfg.Images == nil {
+		if env.Image == "" {
+			return "", imageFailed("the environment names no image")
+		}
+		info, err = b.eng.image(ctx, ref)
+	}
+	if errors.Is(err, errNotFound) && b.cfg.Images != nil {
+		if ref, err = b.cfg.Images.Ensure(ctx, env, script, log); err != nil {
+			return "", err
+		}
+		info, err = b.eng.image(ctx, ref)
+	}
+	switch {
+	case errors.Is(err, errNotFound):
+		return "", imageFailed("there is no image %s in the container engine, and none is pulled; `docker images` lists those there are", ref)
+	case err != nil && strings.Contains(err.Error(), "invalid reference format"):
+		return "", imageFailed("%q is not the name of an image", ref)
+	case err != nil:
+		return "", fmt.Errorf("docker: image %s: %w", ref, err)
+	case info.os != "" && info.os != "linux":
+		return "", imageFailed("the image %s is for %s; deployments run Linux images", ref, info.os)
+	case info.arch != "" && m.arch != "" && info.arch != m.arch:
+		if !m.emulatesArch {
+			return "", imageFailed("the image %s is for %s, and this machine's engine runs %s", ref, info.arch, m.arch)
+		}
+		fmt.Fprintf(log, "The image %s is for %s and runs emulated on %s: expect it to be slow\n", ref, info.arch, m.arch)
+	}
+	fmt.Fprintf(log, "Image %s: %s\n", ref, info.id)
+	fmt.Fprintf(log, "Runner: containers on %s\n", m.description)
+	raw, err := json.Marshal(artifact{Image: ref, ID: info.id})
+	if err != nil {
+		return "", fmt.Errorf("docker: %w", err)
+	}
+	return string(raw), nil
+}
+
+func imageFailed(format string, args ...any) *runner.Failure {
+	return &runner.Failure{Kind: runner.ImageFailed, Message: fmt.Sprintf(format, args...)}
+}
+
+// handlers are what the link does with what instances send.
+func (b *Backend) handlers() handlers {
+	return handlers{arrive: b.arrive, dns: b.cfg.DNS}
+}
+
+// arrive finds out whose connection it is.
+func (b *Backend) arrive(c net.Conn, who relay.Arrival) {
+	b.mu.Lock()
+	i := b.instances[who.Source.Addr()]
+	b.mu.Unlock()
+	if i == nil {
+		_ = c.Close() // an instance that has just ended
+		return
+	}
+	port := int(who.Local.Port())
+	if port == relay.DNSPort {
+		go answerStream(c, who.Local.Addr(), b.cfg.DNS)
+		return
+	}
+	b.cfg.Serve(c, Source{Instance: i.id, Owner: i.owner, Name: i.name, Port: port})
+}
+
+// Sweep ends everything an earlier process of this state folder left, but for
+// an agent that can go on, and only that.
+func (b *Backend) Sweep(ctx context.Context) error {
+	containers, err := b.eng.containers(ctx, b.ours())
+	if err != nil {
+		if len(b.agent.record.Container) == 0 {
+			// Nothing was ever started here as far as we know, and an
+			// engine that is away runs nothing.
+			b.cfg.Logf("docker: the container engine does not answer: %v", err)
+			return nil
+		}
+		return fmt.Errorf("docker: the container engine does not answer: %w", err)
+	}
+	agent := ""
+	for _, c := range containers {
+		if c.id == b.agent.record.Container && c.running {
+			agent = c.id
+			continue
+		}
+		if err := b.eng.remove(ctx, c.id); err != nil {
+			return fmt.Errorf("docker: remove container %s: %w", c.id, err)
+		}
+	}
+	nets, err := b.eng.networks(ctx, b.ours())
+	if err != nil {
+		return fmt.Errorf("docker: %w", err)
+	}
+	for _, n := range nets {
+		if agent != "" {
+			if n.labels[roleLabel] == "control" {
+				continue
+			}
+			if err := b.eng.disconnect(ctx, n.id, agent); err != nil && !errors.Is(err, errNotFound) {
+				b.cfg.Logf("docker: %v", err)
+			}
+		}
+		if err := b.eng.removeNetwork(ctx, n.id); err != nil && !errors.Is(err, errNotFound) {
+			return fmt.Errorf("docker: remove network %s: %w", n.name, err)
+		}
+	}
+	vols, err := b.eng.volumes(ctx, b.ours())
+	if err != nil {
+		return fmt.Errorf("docker: %w", err)
+	}
+	for _, v := range vols {
+		if agent != "" && v == b.thing("key") {
+			continue
+		}
+		if err := b.eng.removeVolume(ctx, v); err != nil && !errors.Is(err, errNotFound) {
+			return fmt.Errorf("docker: remove volume %s: %w", v, err)
+		}
+	}
+	return nil
+}
+
+// closeGrace is how long instances may take to end when the back end closes.
+const closeGrace = 3 * time.Second
+
+// Close ends every instance and removes everything that was made.
+func (b *Backend) Close() error {
+	b.mu.Lock()
+	b.closed = true
+	left := make([]*instance, 0, len(b.instances))
+	for _, i := range b.instances {
+		left = append(left, i)
+	}
+	b.mu.Unlock()
+	grace, cancel := context.WithTimeout(context.Background(), closeGrace)
+	defer cancel()
+	var stops sync.WaitGroup
+	for _, i := range left {
+		stops.Go(func() { _ = i.Stop(grace) })
+	}
+	stops.Wait()
+	b.cleanup.Wait()
+	ctx, cancel := cleaning()
+	defer cancel()
+	err := b.agent.close(ctx)
+	if b.machine != nil { // the engine was spoken to
+		for _, v := range b.vols.kept() {
+			if gone := b.eng.removeVolume(ctx, v); gone != nil && !errors.Is(gone, errNotFound) {
+				err = errors.Join(err, gone)
+			}
+		}
+	}
+	return errors.Join(err, b.eng.close())
+}
