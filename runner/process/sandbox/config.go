@@ -1,0 +1,114 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"time"
+)
+
+// Config is one process to run. Paths of Source are the host's, all others are
+// those inside.
+type Config struct {
+	// Argv and Env are the command; Dir is where it starts.
+	Argv []string
+	Env  []string
+	Dir  string
+	// Binds appear read-only, Writable as they are. A bind whose Source and
+	// Target are the same and which another one covers is left out.
+	Binds    []Bind
+	Writable []Bind
+	// Files are written into the root, by path.
+	Files map[string]string
+	// Folder is the host's, private to the instance: the agent's socket and
+	// its mount point are made in it.
+	Folder string
+	// MemoryMiB bounds the data of each process; 0 does not.
+	MemoryMiB int
+	// Abandoned is how long the instance outlives an emulator that died.
+	Abandoned time.Duration
+
+	// Probe sets everything up and runs nothing.
+	Probe bool
+	// SwitchUser says that the agent is root and the command must not be.
+	SwitchUser bool
+}
+
+// Bind makes the host's Source appear at Target.
+type Bind struct{ Source, Target string }
+
+// Sockets are bound inside and served outside. Whoever has them closes them.
+type Sockets struct {
+	// Names and NamesStream are 127.0.0.1:53, TLS is port 443 on every
+	// address, Identity 127.0.0.1:8911, Metadata 169.254.169.254:80.
+	Names       net.PacketConn
+	NamesStream net.Listener
+	TLS         net.Listener
+	Identity    net.Listener
+	Metadata    net.Listener
+}
+
+// IdentityAddress is where Sockets.Identity listens.
+const IdentityAddress = "127.0.0.1:8911"
+
+// Home is the home folder inside, named as in Azure's curated images.
+const Home = "/home/dockeruser"
+
+// InsideUser is the user and group number inside. SpareUser is the host's
+// number for it where the emulator is root: nobody's on ordinary systems.
+const (
+	InsideUser = 1000
+	SpareUser  = 100001
+)
+
+// Error is a sandbox that could not be made.
+type Error struct {
+	// Step is what failed, e.g. "mount proc".
+	Step string
+	// Err is the system's reason; Hint the settings that may be behind it.
+	Err  error
+	Hint string
+}
+
+// Error names step, reason and settings.
+func (e *Error) Error() string {
+	text := fmt.Sprintf("%s: %v", e.Step, e.Err)
+	if e.Hint != "" {
+		text += " (" + e.Hint + ")"
+	}
+	return text
+}
+
+// Unwrap gives the reason.
+func (e *Error) Unwrap() error { return e.Err }
+
+// ErrExec marks a command that could not be started in a sandbox that works.
+var ErrExec = errors.New("the command cannot be started")
+
+// agentName is argv[0] of the agent: it shows in `ps`, and makes Main take over.
+const agentName = "amlocal-sandbox-agent"
+
+// report is the agent's one message over its control socket, with the sockets
+// attached.
+type report struct {
+	Step  string `json:"step,omitempty"`
+	Error string `json:"error,omitempty"`
+	Errno int    `json:"errno,omitempty"`
+	Exec  bool   `json:"exec,omitempty"`
+}
+
+// How the emulator asks for a connection: one message with the port; the answer
+// is a zero byte with the socket attached, or the error's text.
+const socketName = "agent.sock"
+
+// Close closes them all.
+func (s Sockets) Close() {
+	if s.Names != nil {
+		_ = s.Names.Close()
+	}
+	for _, ln := range []net.Listener{s.NamesStream, s.TLS, s.Identity, s.Metadata} {
+		if ln != nil {
+			_ = ln.Close()
+		}
+	}
+}
