@@ -20,6 +20,7 @@ func extracted(t *testing.T) (files string) {
 }
 
 func TestDefinitions(t *testing.T) {
+	t.Parallel()
 	covers.R(t, "R-111", "R-112", "R-125")
 	dir := filepath.Join(extracted(t), contentRoot, "managed", "managed-identities")
 	e, err := loadEndpoint(filepath.Join(dir, "1-uai-create-endpoint.yml"), "identity.user_assigned_identities[0].resource_id=/subscriptions/x", "name=other")
@@ -47,6 +48,7 @@ func TestDefinitions(t *testing.T) {
 }
 
 func TestDefinitionsRefuse(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for _, tt := range []struct{ name, text, set, want string }{
 		{"unknown field", "name: a\nauth-mode: key\n", "", "auth-mode"},
@@ -90,6 +92,7 @@ func FuzzOverride(f *testing.F) {
 }
 
 func TestFolderHash(t *testing.T) {
+	t.Parallel()
 	write := func(dir, name, text string) {
 		t.Helper()
 		path := filepath.Join(dir, name)

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	ml "github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/machinelearning/armmachinelearning/v4"
 
 	"github.com/amlocal/amlocal/internal/covers"
@@ -216,4 +217,12 @@ func failureText(f *runner.Failure) string {
 		return ""
 	}
 	return f.Message
+}
+
+// minimal is a deployment that names nothing but its environment.
+func minimal() ml.OnlineDeployment {
+	return ml.OnlineDeployment{
+		Location: to.Ptr(location), SKU: &ml.SKU{Name: to.Ptr("Default"), Capacity: to.Ptr[int32](1)},
+		Properties: &ml.ManagedOnlineDeployment{EndpointComputeType: to.Ptr(ml.EndpointComputeTypeManaged), EnvironmentID: to.Ptr("azureml:none:1"), InstanceType: to.Ptr("Standard_DS3_v2")},
+	}
 }

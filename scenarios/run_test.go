@@ -77,11 +77,13 @@ var systemAssigned = []string{
 }
 
 func TestSAI(t *testing.T) {
+	t.Parallel()
 	covers.C(t, goSDK, "R-113", "R-118", "R-121", "R-122", "R-123", "R-127", "R-128", "R-129", "R-206", "R-602", "R-801", "R-1001", "R-1033")
 	inOrder(t, run(t, "sai", func(o *Options) { o.Scorer = "go" }), story("go", "saidemostorage", "my-sai-endpoint", systemAssigned...)...)
 }
 
 func TestUAI(t *testing.T) {
+	t.Parallel()
 	covers.C(t, goSDK, "R-131", "R-133", "R-134", "R-136", "R-137", "R-140", "R-216", "R-227", "R-806", "R-1001", "R-1033")
 	inOrder(t, run(t, "uai", func(o *Options) { o.Scorer = "go" }), story("go", "uaidemostorage", "my-uai-endpoint",
 		"assign AcrPull on amlocalwsregistry", "assign Storage Blob Data Reader on amlocalwsstorage",
@@ -99,6 +101,7 @@ func TestPythonStory(t *testing.T) {
 }
 
 func TestRunRefuses(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name   string
 		change func(*Options)
@@ -145,6 +148,7 @@ func TestChooseOffline(t *testing.T) {
 }
 
 func TestUsable(t *testing.T) {
+	t.Parallel()
 	for version, want := range map[string]bool{"3.9.1": false, "3.10.0": true, "3.13.2": true, "3.14.0": false, "2.7.18": false, "": false, "x": false} {
 		if got := usable(version, false); got != want {
 			t.Errorf("usable(%q) = %v", version, got)
