@@ -190,7 +190,7 @@ func mustExist(tx store.ReadTx, id string, missing error) error {
 
 func (s *Service) authenticate(r *http.Request, _ *httpx.Operation) (azure.Caller, error) {
 	const none = "Authentication failed. The 'Authorization' header is missing."
-	header := r.Header.Get("Authorization")
+	header := strings.Join(r.Header.Values("Authorization"), ",") // two make no token
 	if header == "" {
 		return azure.Caller{}, errUnauthenticated(s.deps.TenantID, "AuthenticationFailed", none)
 	}

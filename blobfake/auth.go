@@ -21,7 +21,7 @@ func (s *Service) authenticate(r *http.Request, _ *httpx.Operation) (azure.Calle
 		return azure.Caller{}, err
 	}
 	t.found = account
-	header := r.Header.Get("Authorization")
+	header := strings.Join(r.Header.Values("Authorization"), ",") // two make no credential
 	scheme, value, _ := strings.Cut(header, " ")
 	switch {
 	case header == "" && t.query.has("sig"):
