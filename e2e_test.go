@@ -119,7 +119,7 @@ func writeWorld(t *testing.T) string {
 		t.Fatal(err)
 	}
 	box := "\n      - name: box\n        blobs: [{name: hello.txt, text: " + helloText + "}]" +
-		"\n      - name: sibling\n        blobs: [{name: hello.txt, text: " + helloText + "}]\n"
+		"\n      - name: sibling\n        blobs: [{name: hello.txt, text: not that one}]\n"
 	text := "accounts:\n  - name: " + accountOne + "\n    containers:" + box +
 		"  - name: " + accountTwo + "\n    containers:" + box +
 		"images:\n  amlocal/goscorer:1: [" + scorerBinary(t) + ", -port, \"8080\"]\n  " + azure.SeedRegistry + ".azurecr.io/amlocal/goscorer:1: [" + scorerBinary(t) + ", -port, \"8080\"]\n  amlocal/instance:1: [" + self + "]\n"
