@@ -31,7 +31,7 @@ var errLocked = errors.New("locked")
 type lockFile struct{ f *os.File }
 
 func acquireLock(dir string) (*lockFile, error) {
-	path := filepath.Join(dir, lockName)
+	path := filepath.Join(dir, LockName)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
@@ -48,6 +48,16 @@ func acquireLock(dir string) (*lockFile, error) {
 		return nil, errors.Join(fmt.Errorf("store: lock %s: %w", dir, err), f.Close())
 	}
 	return l, nil
+}
+
+// Hold locks the state folder dir without opening what is in it, for who must
+// know that nobody works on it. dir must exist; a *LockedError names the holder.
+func Hold(dir string) (release func() error, err error) {
+	l, err := acquireLock(dir)
+	if err != nil {
+		return nil, err
+	}
+	return l.release, nil
 }
 
 func (l *lockFile) write(s string) error {

@@ -80,8 +80,10 @@ const (
 	databaseName = "documents.db"
 	filesName    = "files"
 	incomingName = "incoming"
-	lockName     = "lock"
 )
+
+// LockName is the file in the state folder that is locked while it is open.
+const LockName = "lock"
 
 // Open opens the state folder dir and makes it if need be. Only one process
 // can have it open: another gets a *LockedError at once. A database that does
