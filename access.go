@@ -60,7 +60,16 @@ func ReadAccess(stateDir string) (Access, error) {
 
 func (a Access) write() error { return writeJSON(filepath.Join(a.StateDir, runFile), a) }
 
+// remove takes the record away, if it is this process's: an emulator that
+// failed to start leaves another's alone.
 func (a Access) remove() error {
+	if a.StateDir == "" { // it never listened
+		return nil
+	}
+	var there Access
+	if err := readJSON(filepath.Join(a.StateDir, runFile), &there); err != nil || there.PID != a.PID {
+		return nil //nolint:nilerr // nothing of ours to remove
+	}
 	err := os.Remove(filepath.Join(a.StateDir, runFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -87,7 +96,7 @@ func (a Access) Env(lookup func(string) (string, bool)) []Var {
 		{"NO_PROXY", direct}, {"no_proxy", direct},
 		{"REQUESTS_CA_BUNDLE", a.Bundle}, {"SSL_CERT_FILE", a.Bundle}, {"CURL_CA_BUNDLE", a.Bundle}, {"NODE_EXTRA_CA_CERTS", a.Bundle},
 		{"JAVA_TOOL_OPTIONS", a.javaOptions(lookup)},
-		{"AZURE_CONFIG_DIR", filepath.Join(a.StateDir, "azure-config")},
+		{"AZURE_CONFIG_DIR", filepath.Join(a.StateDir, azureConfigDir)},
 		{"AZURE_EXTENSION_DIR", extensionDir(lookup)},
 		{"AZURE_TENANT_ID", azure.SeedTenantID},
 		{"AZURE_CLIENT_ID", azure.SeedOwnerAppID},
@@ -110,7 +119,7 @@ func (a Access) javaOptions(lookup func(string) (string, bool)) string {
 		" -Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort=" + port +
 		" -Dhttps.proxyHost=127.0.0.1 -Dhttps.proxyPort=" + port +
 		" -Dhttp.nonProxyHosts=localhost|127.0.0.1" +
-		" -Djavax.net.ssl.trustStore=" + a.TrustStore +
+		" " + javaQuote("-Djavax.net.ssl.trustStore="+a.TrustStore) +
 		" -Djavax.net.ssl.trustStorePassword=changeit -Djavax.net.ssl.trustStoreType=PKCS12"
 	if theirs := withoutJavaOptions(value(lookup, "JAVA_TOOL_OPTIONS")); theirs != "" {
 		return theirs + " " + ours
@@ -124,7 +133,7 @@ func extensionDir(lookup func(string) (string, bool)) string {
 	if dir := value(lookup, "AZURE_EXTENSION_DIR"); dir != "" {
 		return dir
 	}
-	if dir := value(lookup, "AZURE_CONFIG_DIR"); dir != "" && filepath.Base(dir) != "azure-config" {
+	if dir := value(lookup, "AZURE_CONFIG_DIR"); dir != "" && filepath.Base(dir) != azureConfigDir {
 		return filepath.Join(dir, "cliextensions")
 	}
 	home, err := os.UserHomeDir()

@@ -10,6 +10,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"github.com/amlocal/amlocal/internal/audit"
+	"github.com/amlocal/amlocal/internal/clock"
 	"github.com/amlocal/amlocal/runner"
 )
 
@@ -48,6 +49,7 @@ func (e *Emulator) admin() http.Handler {
 		e.stopOnce.Do(func() { close(e.stopped) })
 	})
 	e.adminIdentity(r)
+	e.adminClock(r)
 	r.NotFoundHandler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		adminError(w, http.StatusNotFound, "there is no "+r.URL.Path+" in the admin API")
 	})
@@ -58,7 +60,7 @@ func (e *Emulator) admin() http.Handler {
 func (e *Emulator) Status() Status {
 	return Status{
 		Access: e.access, StateDir: e.config.StateDir, StateUUID: e.state.UUID, Isolation: plainChild,
-		Uptime: e.config.Clock.Now().Sub(e.access.Started).Round(time.Second).String(), Deployments: e.manager.Status(),
+		Uptime: clock.System{}.Now().Sub(e.access.Started).Round(time.Second).String(), Deployments: e.manager.Status(),
 	}
 }
 
@@ -87,9 +89,13 @@ func (e *Emulator) serveRequest(w http.ResponseWriter, r *http.Request) {
 // serveLogs answers a deployment's log as text: ?container=&tail=&follow=true.
 func (e *Emulator) serveLogs(w http.ResponseWriter, r *http.Request) {
 	vars, query := mux.Vars(r), r.URL.Query()
-	id, err := e.deploymentID(vars["endpoint"] + "/" + vars["deployment"])
+	id, err := e.deploymentRecord(r.Context(), vars["endpoint"], vars["deployment"])
 	if errors.Is(err, errNoSuchDeployment) {
 		adminError(w, http.StatusNotFound, err.Error())
+		return
+	}
+	if err != nil {
+		adminError(w, http.StatusInternalServerError, err.Error())
 		return
 	}
 	kind := runner.LogKind(or(query.Get("container"), string(runner.InferenceServer)))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -37,6 +38,7 @@ type Emulator struct {
 	state   state
 	secrets secrets
 	access  Access
+	clock   *clock.Adjustable // nil when the Config brought another kind
 
 	listener  net.Listener
 	store     *store.Store
@@ -85,13 +87,22 @@ func New(ctx context.Context, config Config) (_ *Emulator, err error) {
 		e.onClose(func(context.Context) error { return os.RemoveAll(dir) })
 		e.config.Durability = store.Process
 	}
-	if e.state, e.secrets, err = openStateDir(e.config.StateDir); err != nil {
+	if err = prepareStateDir(e.config.StateDir); err != nil {
 		return nil, err
 	}
-	if e.store, err = store.Open(ctx, e.path("store"), store.Options{Durability: e.config.Durability, Clock: e.config.Clock, Logf: e.config.Logf}); err != nil {
+	if err = e.openClock(); err != nil {
+		return nil, err
+	}
+	if err = e.openStore(ctx); err != nil {
 		return nil, err
 	}
 	e.onClose(func(context.Context) error { return e.store.Close() })
+	// From here on the folder is ours alone.
+	if e.state, e.secrets, err = openStateDir(e.config.StateDir); err != nil {
+		return nil, err
+	}
+	// Whoever finds no record may take it that all else has ended.
+	e.onClose(func(context.Context) error { return e.access.remove() })
 	if err = e.listen(); err != nil {
 		return nil, err
 	}
@@ -101,7 +112,12 @@ func New(ctx context.Context, config Config) (_ *Emulator, err error) {
 	if err = e.wire(ctx); err != nil {
 		return nil, err
 	}
-	return e, e.seed(ctx)
+	if err = e.seed(ctx); err != nil {
+		return nil, err
+	}
+	// What exists before the start is in effect.
+	e.rbac.SetDelay(e.config.Clock, e.config.RBACDelay)
+	return e, nil
 }
 
 func (e *Emulator) onClose(f func(context.Context) error) { e.closers = append(e.closers, f) }
@@ -113,8 +129,11 @@ func (e *Emulator) path(elem ...string) string {
 // listen binds loopback; a busy port is named with what to do about it.
 func (e *Emulator) listen() error {
 	ln, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(e.config.Port)))
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("port %d may not be used by this user; choose another with --port: %w", e.config.Port, err)
+	}
 	if err != nil {
-		return fmt.Errorf("port %d is taken%s; stop that program, or choose another port with --port (0 takes a free one): %w",
+		return fmt.Errorf("port %d is taken%s; stop that program, or choose another port (--port 0 takes a free one): %w",
 			e.config.Port, holderOf(e.config.Port), err)
 	}
 	e.listener = ln
@@ -125,7 +144,7 @@ func (e *Emulator) listen() error {
 		return nil
 	})
 	e.access = Access{
-		PID: os.Getpid(), Port: ln.Addr().(*net.TCPAddr).Port, Runner: e.config.Runner, Started: e.config.Clock.Now(), Version: Version(),
+		PID: os.Getpid(), Port: ln.Addr().(*net.TCPAddr).Port, Runner: e.config.Runner, Started: clock.System{}.Now(), Version: Version(),
 		StateDir: e.config.StateDir, AdminToken: e.secrets.AdminToken, OwnerSecret: e.secrets.OwnerSecret,
 	}
 	return nil
@@ -164,7 +183,7 @@ func (e *Emulator) wire(ctx context.Context) (err error) {
 	if e.entra, err = entra.New(entra.Deps{
 		Documents: e.store, KeyDir: e.path("keys"), Clock: c.Clock, Audit: e.audit,
 		TenantID: azure.SeedTenantID, TenantDomain: azure.SeedTenantDomain, Sabotage: c.sabotage.entra,
-		MembersChanged: e.rbac.SetMembers,
+		MembersChanged: e.rbac.SetMembers, TokenCache: c.TokenCache,
 	}); err != nil {
 		return err
 	}
@@ -173,6 +192,7 @@ func (e *Emulator) wire(ctx context.Context) (err error) {
 	if e.blobs, err = blobfake.New(blobfake.Deps{
 		Documents: e.store, Files: e.store.Files(), Clock: c.Clock, Audit: e.audit,
 		Authorizer: e.rbac, Verifier: e.entra, Accounts: accounts, TenantID: azure.SeedTenantID,
+		ClientClock: e.clientClock(),
 	}); err != nil {
 		return err
 	}
@@ -291,10 +311,12 @@ func (e *Emulator) Start(ctx context.Context) error {
 			e.config.Logf("the listener ended: %v", err)
 		}
 	})
+	if err := e.access.writeAzureConfig(); err != nil {
+		return err
+	}
 	if err := e.access.write(); err != nil {
 		return err
 	}
-	e.onClose(func(context.Context) error { return e.access.remove() })
 	if err := e.ml.Restore(ctx); err != nil {
 		return err
 	}

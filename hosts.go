@@ -7,9 +7,11 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/amlocal/amlocal/arm"
 	"github.com/amlocal/amlocal/azure"
 	"github.com/amlocal/amlocal/intercept"
 	"github.com/amlocal/amlocal/runner"
+	"github.com/amlocal/amlocal/store"
 )
 
 // route decides what a host name leads to.
@@ -72,7 +74,25 @@ func (e *Emulator) handshakeFailed(instance, host string, err error) {
 	}
 }
 
-// deploymentID finds a deployment by "endpoint/deployment".
+// deploymentRecord finds a deployment, running or not, by the names in its id.
+func (e *Emulator) deploymentRecord(ctx context.Context, endpoint, deployment string) (id string, err error) {
+	tail := strings.ToLower("/onlineendpoints/" + endpoint + "/deployments/" + deployment)
+	err = e.store.View(ctx, func(tx store.ReadTx) error {
+		for rec, err := range arm.Under(tx, "/", "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/deployments") {
+			if err != nil {
+				return err
+			}
+			if key := strings.ToLower(rec.ID); strings.HasSuffix(key, tail) {
+				id = key
+				return nil
+			}
+		}
+		return fmt.Errorf("%w: %s/%s", errNoSuchDeployment, endpoint, deployment)
+	})
+	return id, err
+}
+
+// deploymentID finds a running deployment by "endpoint/deployment".
 func (e *Emulator) deploymentID(name string) (string, error) {
 	for _, d := range e.manager.Status() {
 		if strings.EqualFold(d.Name, name) {

@@ -2,6 +2,18 @@ package amlocal
 
 import "strings"
 
+// javaQuote keeps an option with blanks in one piece: the JVM splits
+// JAVA_TOOL_OPTIONS at them, but for what stands in quotes.
+func javaQuote(option string) string {
+	if !strings.ContainsAny(option, " \t") {
+		return option
+	}
+	if strings.Contains(option, `"`) {
+		return "'" + option + "'"
+	}
+	return `"` + option + `"`
+}
+
 // withoutJavaOptions takes our options out of a JAVA_TOOL_OPTIONS value: from
 // javaMarker to the last option we add.
 func withoutJavaOptions(options string) string {

@@ -2,7 +2,10 @@ package amlocal
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/amlocal/amlocal/arm"
 	"github.com/amlocal/amlocal/azure"
@@ -41,16 +44,72 @@ func (e *Emulator) seed(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := e.store.Update(ctx, e.seedAll); err != nil {
+	err = e.store.Update(ctx, func(tx store.Tx) error {
+		if w != nil {
+			if err := tx.Put(seedBucket, unfinishedKey, []byte(e.config.World)); err != nil {
+				return err
+			}
+		}
+		return e.seedAll(tx)
+	})
+	if err != nil {
 		return fmt.Errorf("seed the state folder: %w", err)
 	}
 	if w == nil {
 		return nil
 	}
 	if err := e.applyWorld(ctx, w); err != nil {
-		return fmt.Errorf("world %s: %w (the state folder %s is half-made: remove it)", e.config.World, err, e.config.StateDir)
+		return fmt.Errorf("world file %s: %w", e.config.World, err)
 	}
-	return nil
+	return e.store.Update(ctx, func(tx store.Tx) error { return tx.Delete(seedBucket, unfinishedKey) })
+}
+
+// While a world is being applied the store says so. A start that finds this
+// begins anew: a world with a mistake, or a kill, leaves nothing half-made.
+const seedBucket = "seed"
+
+var unfinishedKey = []byte("unfinished")
+
+// openStore opens the store, and empties it first if it is half-made.
+func (e *Emulator) openStore(ctx context.Context) (err error) {
+	dir := e.path(storeDir)
+	open := func() error {
+		e.store, err = store.Open(ctx, dir, store.Options{Durability: e.config.Durability, Clock: e.config.Clock, Logf: e.config.Logf})
+		return err
+	}
+	if err := open(); err != nil {
+		return err
+	}
+	unfinished := false
+	err = e.store.View(ctx, func(tx store.ReadTx) error {
+		_, unfinished = tx.Get(seedBucket, unfinishedKey)
+		return nil
+	})
+	if err == nil && !unfinished {
+		return nil
+	}
+	if err = errors.Join(err, e.store.Close()); err != nil {
+		return err
+	}
+	e.config.Logf("the world file was not applied to the end; the state folder begins anew")
+	if err := e.beginAnew(dir); err != nil {
+		return fmt.Errorf("remove what an unfinished start left: %w", err)
+	}
+	return open()
+}
+
+func (e *Emulator) beginAnew(dir string) error {
+	release, err := store.Hold(dir)
+	if err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(dir)
+	for _, entry := range entries {
+		if entry.Name() != store.LockName {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, entry.Name())))
+		}
+	}
+	return errors.Join(err, os.RemoveAll(e.path(imagesFile)), release())
 }
 
 func (e *Emulator) seedAll(tx store.Tx) error {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"regexp"
 )
 
 // SavedVar carries, in a shell that was set up by `amlocal env`, what the
@@ -29,6 +30,8 @@ func Save(vars []Var, lookup func(string) (string, bool)) Var {
 	return Var{SavedVar, base64.StdEncoding.EncodeToString(raw)}
 }
 
+var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
 // Saved reads what Save wrote: nil values were not set. ok is false outside a
 // shell that was set up.
 func Saved(lookup func(string) (string, bool)) (before map[string]*string, ok bool, err error) {
@@ -42,6 +45,11 @@ func Saved(lookup func(string) (string, bool)) (before map[string]*string, ok bo
 	}
 	if err != nil {
 		return nil, false, fmt.Errorf("%s is damaged: %w", SavedVar, err)
+	}
+	for name := range before { // they go into a shell's eval unquoted
+		if !variableName.MatchString(name) {
+			return nil, false, fmt.Errorf("%s is damaged: %q is no name of a variable", SavedVar, name)
+		}
 	}
 	return before, true, nil
 }

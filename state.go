@@ -18,6 +18,7 @@ const (
 	secretsFile  = "secrets.json" // 0600: owner secret and admin token
 	runFile      = "run.json"     // who is running on it, while someone is
 	logFile      = "emulator.log" // output of `up -d`
+	storeDir     = "store"
 )
 
 // state is the identity of a state folder.
@@ -32,10 +33,49 @@ type secrets struct {
 	OwnerSecret string `json:"ownerSecret"`
 }
 
-// openStateDir makes the folder private and gives it identity and secrets.
-func openStateDir(dir string) (st state, sec secrets, err error) {
+// prepareStateDir makes the folder.
+func prepareStateDir(dir string) error {
+	if err := CheckStateDir(dir); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return st, sec, fmt.Errorf("state folder: %w", err)
+		return fmt.Errorf("state folder: %w", err)
+	}
+	return nil
+}
+
+// CheckStateDir refuses a folder that holds something else: files would mix
+// with the user's, and our .gitignore would hide them all.
+func CheckStateDir(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("state folder: %w", err)
+	}
+	foreign := ""
+	for _, e := range entries {
+		switch e.Name() {
+		case storeDir, identityFile:
+			return nil
+		case ".gitignore", secretsFile, runFile, logFile:
+		default:
+			foreign = e.Name()
+		}
+	}
+	if foreign != "" {
+		return fmt.Errorf("%s is no state folder of amlocal and not empty (it holds %s): name another with --state", dir, foreign)
+	}
+	return nil
+}
+
+// openStateDir gives the folder identity and secrets.
+func openStateDir(dir string) (st state, sec secrets, err error) {
+	// Files a killed process was writing.
+	left, _ := filepath.Glob(filepath.Join(dir, ".tmp-*")) // the pattern is good
+	for _, path := range left {
+		_ = os.Remove(path)
 	}
 	ignore := filepath.Join(dir, ".gitignore")
 	if _, err := os.Stat(ignore); errors.Is(err, fs.ErrNotExist) {
