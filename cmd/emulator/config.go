@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,6 +25,8 @@ type emulatorFlags struct {
 	offline     bool
 	world       string
 	allowHosts  []string
+	rbacDelay   time.Duration
+	tokenCache  time.Duration
 }
 
 func (f *emulatorFlags) register(cmd *cobra.Command) {
@@ -34,6 +37,8 @@ func (f *emulatorFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.conda, "conda", "strict", "strict refuses a conda file this machine cannot satisfy; relax uses what is there and says what it changed")
 	flags.BoolVar(&f.offline, "offline", false, "refuse every host that is not emulated, and package downloads")
 	flags.StringVar(&f.world, "world", "", "world file that fills a fresh state folder")
+	flags.DurationVar(&f.rbacDelay, "rbac-delay", 0, "how long new and removed role assignments take to be in effect, by the emulator's clock")
+	flags.DurationVar(&f.tokenCache, "token-cache", 0, "how long a managed identity is given the same token again, at most 24h; 0: half of the token's day")
 	flags.StringSliceVar(&f.allowHosts, "allow-host", nil, "host to pass through although it looks like Azure's (repeatable)")
 }
 
@@ -41,7 +46,7 @@ func (f *emulatorFlags) config(state string, port int) (amlocal.Config, error) {
 	c := amlocal.Config{
 		StateDir: state, Ephemeral: f.ephemeral, Port: port, Runner: f.runner,
 		IdentityEnv: machinelearning.IdentityEnv(f.identityEnv), Offline: f.offline, World: f.world, AllowHosts: f.allowHosts,
-		Logf: logf,
+		Logf: logf, RBACDelay: f.rbacDelay, TokenCache: f.tokenCache,
 	}
 	switch f.durability {
 	case "power":
@@ -77,7 +82,34 @@ func logf(format string, args ...any) {
 func explainLocked(err error, state string) error {
 	var locked *store.LockedError
 	if errors.As(err, &locked) {
-		return fmt.Errorf("%w; `amlocal down --state %s` ends that emulator, or choose another folder with --state", err, state)
+		return fmt.Errorf("the state folder %s is in use by %s; `amlocal down%s` ends it, or choose another folder with --state",
+			state, holderName(locked.PID), stateFlag(state))
 	}
 	return err
+}
+
+func holderName(pid int) string {
+	if pid == 0 {
+		return "another process"
+	}
+	return fmt.Sprintf("process %d", pid)
+}
+
+// stateFlag is what a command line needs to find the state folder from here.
+func stateFlag(state string) string {
+	def, err := filepath.Abs(amlocal.DefaultStateDir)
+	if abs, absErr := filepath.Abs(state); err == nil && absErr == nil && abs == def {
+		return ""
+	}
+	return " --state " + shellWord(state)
+}
+
+// shellWord is a word of a command line to copy: quoted only where it must.
+func shellWord(s string) string {
+	if strings.ContainsFunc(s, func(r rune) bool {
+		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+:@%", r)
+	}) {
+		return shellQuote(s)
+	}
+	return s
 }

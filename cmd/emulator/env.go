@@ -129,7 +129,11 @@ func fishQuote(s string) string {
 // powershellQuote doubles the quote.
 func powershellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 
-// dotenvQuote uses double quotes, the form every dotenv reader agrees on.
+// dotenvQuote uses single quotes, between which every dotenv reader takes all
+// as it stands, and double quotes where it must.
 func dotenvQuote(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "$", `\$`).Replace(s) + `"`
+	if !strings.ContainsAny(s, "'\n\r") {
+		return "'" + s + "'"
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\r", `\r`).Replace(s) + `"`
 }

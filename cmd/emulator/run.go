@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -39,32 +40,62 @@ func runWith(config amlocal.Config, args []string) (err error) {
 	if err := amlocal.LeaveShell(); err != nil {
 		return err
 	}
-	// Not this process's to die of: the command gets the signal from the
-	// terminal too, and its end is ours.
+	// Not this process's to die of: the command's end is ours.
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(signals, endSignals()...)
 	defer signal.Stop(signals)
 
 	emu, err := amlocal.New(context.Background(), config)
 	if err != nil {
 		return explainLocked(err, config.StateDir)
 	}
-	defer func() { err = errors.Join(err, closeEmulator(emu)) }()
+	defer func() {
+		if closeErr := closeEmulator(emu); closeErr != nil && err != nil {
+			fmt.Fprintln(os.Stderr, "amlocal:", closeErr)
+		} else if closeErr != nil {
+			err = closeErr
+		}
+	}()
 	if err := emu.Start(context.Background()); err != nil {
 		return err
 	}
+	select {
+	case s := <-signals: // before there was a command to have it
+		return exitCode(128 + int(s.(syscall.Signal)))
+	default:
+	}
+	code, err := runCommandLine(args, environment(emu.Access()), signals)
+	if err != nil || code == 0 {
+		return err
+	}
+	if denial, ok := emu.LastDenial(); ok {
+		fmt.Fprintln(os.Stderr, "\namlocal: the last refusal was:")
+		amlocal.Explain(os.Stderr, denial)
+	}
+	return exitCode(code)
+}
+
+// runCommandLine runs a command to its end and answers its exit code as a
+// shell would: 128 and the signal's number for one that died of a signal, 127
+// for one that is not there, 126 for one that cannot be run.
+func runCommandLine(args, env []string, signals <-chan os.Signal) (code int, err error) {
 	child := exec.Command(args[0], args[1:]...)
 	child.Stdin, child.Stdout, child.Stderr = os.Stdin, os.Stdout, os.Stderr
-	child.Env = environment(emu.Access())
+	child.Env = env
 	if err := child.Start(); err != nil {
-		return fmt.Errorf("run %s: %w", args[0], err)
+		fmt.Fprintf(os.Stderr, "amlocal: run %s: %v\n", args[0], err)
+		if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
+			return 0, exitCode(127)
+		}
+		return 0, exitCode(126)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- child.Wait() }()
 	for {
 		select {
 		case s := <-signals:
-			if s == syscall.SIGTERM { // sent to us alone
+			// What a terminal sends, the command has got as well.
+			if s != os.Interrupt || !hasTerminal() {
 				_ = child.Process.Signal(s)
 			}
 			continue
@@ -72,18 +103,24 @@ func runWith(config amlocal.Config, args []string) (err error) {
 		}
 		break
 	}
-	code := child.ProcessState.ExitCode()
+	if child.ProcessState == nil {
+		return 0, err
+	}
 	if ws, ok := child.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-		code = 128 + int(ws.Signal())
+		return 128 + int(ws.Signal()), nil
 	}
-	if code == 0 {
-		return nil
+	return child.ProcessState.ExitCode(), nil
+}
+
+// hasTerminal says whether this process has a controlling terminal, whose
+// Ctrl-C reaches the whole group.
+func hasTerminal() bool {
+	tty, err := os.Open("/dev/tty")
+	if err != nil {
+		return false
 	}
-	if denial, ok := emu.LastDenial(); ok {
-		fmt.Fprintln(os.Stderr, "\namlocal: the last refusal was:")
-		amlocal.Explain(os.Stderr, denial)
-	}
-	return exitCode(code)
+	_ = tty.Close()
+	return true
 }
 
 // environment is this process's own with the emulator's variables over it.

@@ -1,20 +1,23 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
-	"syscall"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/amlocal/amlocal"
+	"github.com/amlocal/amlocal/store"
 )
 
 // closeLimit bounds how long a stopping emulator lets requests finish.
@@ -35,9 +38,9 @@ func upCommand(g *globals) *cobra.Command {
 				if f.ephemeral {
 					return errors.New("-d with --ephemeral: no later command could find the state; use `amlocal run`, or -d with --state")
 				}
-				return upDetached(cmd.OutOrStdout(), g.state)
+				return upDetached(cmd, g.state, port)
 			}
-			return up(cmd.Context(), cmd.OutOrStdout(), config)
+			return up(context.Background(), cmd.OutOrStdout(), config)
 		},
 	}
 	cmd.Flags().BoolVarP(&detach, "detach", "d", false, "run in the background; `amlocal down` ends it")
@@ -48,10 +51,7 @@ func upCommand(g *globals) *cobra.Command {
 }
 
 func up(ctx context.Context, out io.Writer, config amlocal.Config) error {
-	if ctx == nil {
-		ctx = context.Background()
-	}
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilSignal(ctx)
 	defer stop()
 	if err := amlocal.LeaveShell(); err != nil {
 		return err
@@ -84,10 +84,7 @@ func announce(out io.Writer, a amlocal.Access, ephemeral bool) {
 	if ephemeral {
 		kept = "no state is kept"
 	}
-	flag := ""
-	if def, err := filepath.Abs(amlocal.DefaultStateDir); err != nil || def != a.StateDir {
-		flag = " --state " + a.StateDir
-	}
+	flag := stateFlag(a.StateDir)
 	_, _ = fmt.Fprintf(out, "amlocal is up at %s (process %d, runner %s, %s)\n", a.URL(), a.PID, a.Runner, kept)
 	_, _ = fmt.Fprintf(out, "Point a shell at it:   eval \"$(amlocal env%s)\"\n", flag)
 	_, _ = fmt.Fprintf(out, "End it:                amlocal down%s\n", flag)
@@ -95,8 +92,13 @@ func announce(out io.Writer, a amlocal.Access, ephemeral bool) {
 
 // upDetached starts this binary again without -d, in a session of its own, and
 // waits until it answers.
-func upDetached(out io.Writer, state string) error {
+func upDetached(cmd *cobra.Command, state string, port int) error {
+	out := cmd.OutOrStdout()
 	if a, err := amlocal.ReadAccess(state); err == nil && newClient(a).alive() {
+		if asked := otherSettings(cmd, port == 0 || port == a.Port); len(asked) > 0 {
+			return fmt.Errorf("already up at %s (process %d), with the settings it was started with; for %s, `amlocal down` first",
+				a.URL(), a.PID, strings.Join(asked, " "))
+		}
 		_, _ = fmt.Fprintf(out, "amlocal is already up at %s (process %d)\n", a.URL(), a.PID)
 		return nil
 	}
@@ -104,16 +106,12 @@ func upDetached(out io.Writer, state string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(state, 0o700); err != nil {
-		return err
-	}
-	logPath := filepath.Join(state, "emulator.log")
-	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	log, err := openLog(state)
 	if err != nil {
 		return err
 	}
 	defer log.Close() //nolint:errcheck // the child has its own handle
-	child := exec.Command(self, withoutDetach(os.Args[1:])...)
+	child := exec.Command(self, inForeground(os.Args[1:])...)
 	child.Stdout, child.Stderr = log, log
 	detachProcess(child)
 	if err := child.Start(); err != nil {
@@ -125,10 +123,10 @@ func upDetached(out io.Writer, state string) error {
 	for {
 		select {
 		case <-ended:
-			text, _ := os.ReadFile(logPath)
-			return fmt.Errorf("the emulator did not start:\n%s", text)
+			text, _ := os.ReadFile(log.Name())
+			return fmt.Errorf("the emulator did not start:\n%s", bytes.TrimSpace(text))
 		case <-deadline:
-			return fmt.Errorf("the emulator does not answer yet; its output is in %s", logPath)
+			return fmt.Errorf("the emulator (process %d) does not answer yet; its output is in %s", child.Process.Pid, log.Name())
 		case <-time.After(20 * time.Millisecond):
 		}
 		if a, err := amlocal.ReadAccess(state); err == nil && a.PID == child.Process.Pid && newClient(a).alive() {
@@ -138,14 +136,43 @@ func upDetached(out io.Writer, state string) error {
 	}
 }
 
-func withoutDetach(args []string) []string {
-	var out []string
-	for _, a := range args {
-		switch a {
-		case "-d", "--detach", "--detach=true", "-d=true":
-		default:
-			out = append(out, a)
-		}
+// openLog begins the background emulator's log anew, but leaves alone that of
+// one which runs and does not answer.
+func openLog(state string) (*os.File, error) {
+	if err := amlocal.CheckStateDir(state); err != nil {
+		return nil, err
 	}
-	return out
+	if err := os.MkdirAll(filepath.Join(state, "store"), 0o700); err != nil {
+		return nil, err
+	}
+	release, err := store.Hold(filepath.Join(state, "store"))
+	if err != nil {
+		return nil, explainLocked(err, state)
+	}
+	log, err := os.OpenFile(filepath.Join(state, "emulator.log"), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	return log, errors.Join(err, release())
+}
+
+// inForeground is the same command line, for the process that stays: a flag's
+// last value counts.
+func inForeground(args []string) []string {
+	out := slices.Clone(args)
+	at := len(out)
+	if i := slices.Index(out, "--"); i >= 0 {
+		at = i
+	}
+	return slices.Insert(out, at, "--detach=false")
+}
+
+// otherSettings are the flags that ask for something a running emulator would
+// have to be started again for.
+func otherSettings(cmd *cobra.Command, samePort bool) (asked []string) {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		switch {
+		case f.Name == "detach", f.Name == "state", f.Name == "port" && samePort:
+		default:
+			asked = append(asked, "--"+f.Name)
+		}
+	})
+	return asked
 }
