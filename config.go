@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/amlocal/amlocal/arm/machinelearning"
+	"github.com/amlocal/amlocal/entra"
 	"github.com/amlocal/amlocal/internal/clock"
 	"github.com/amlocal/amlocal/store"
 )
@@ -49,8 +51,15 @@ type Config struct {
 	RelaxConda bool
 	// AllowHosts are passed although they look like Azure's.
 	AllowHosts []string
-	// Clock is the time of day; nil: the machine's.
+	// Clock is the time of day; nil: one that SetClock adjusts, as the state
+	// folder remembers it.
 	Clock clock.Clock
+	// RBACDelay is how long new and removed role assignments take to be in
+	// effect; 0: none.
+	RBACDelay time.Duration
+	// TokenCache is how long a managed identity is given the same token again;
+	// 0: half of the token's day.
+	TokenCache time.Duration
 	// Logf receives the emulator's own events; nil drops them.
 	Logf func(format string, args ...any)
 
@@ -62,11 +71,11 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Logf == nil {
 		c.Logf = func(string, ...any) {}
 	}
-	if c.Clock == nil {
-		c.Clock = clock.System{}
-	}
 	if c.StateDir == "" {
 		c.StateDir = DefaultStateDir
+	}
+	if c.RBACDelay < 0 || c.TokenCache < 0 || c.TokenCache > entra.MaxTokenCache {
+		return c, fmt.Errorf("the delay of roles (%s) and the token cache (%s) cannot be negative, nor the cache longer than a token lives, %s", c.RBACDelay, c.TokenCache, entra.MaxTokenCache)
 	}
 	if c.Port < 0 || c.Port > 65535 {
 		return c, fmt.Errorf("port %d is not a port number", c.Port)

@@ -48,7 +48,8 @@ type Files interface {
 	Unref(tx store.Tx, d store.Digest) error
 }
 
-// Deps is everything the service needs. All fields are required but TenantID.
+// Deps is everything the service needs. All fields are required but
+// ClientClock and TenantID.
 type Deps struct {
 	Documents  store.Documents
 	Files      Files
@@ -57,6 +58,9 @@ type Deps struct {
 	Authorizer azure.Authorizer
 	Verifier   azure.TokenVerifier
 	Accounts   Accounts
+	// ClientClock is what the dates of SharedKey requests are compared with,
+	// where the clients' clock is not the emulator's; nil: Clock.
+	ClientClock clock.Clock
 	// TenantID is named in the challenge of a 401; default SeedTenantID.
 	TenantID string
 }
@@ -67,6 +71,7 @@ type Service struct {
 	docs       store.Documents
 	files      Files
 	clock      clock.Clock
+	clients    clock.Clock
 	audit      *audit.Log
 	authorizer azure.Authorizer
 	verifier   azure.TokenVerifier
@@ -91,8 +96,11 @@ func New(deps Deps) (*Service, error) {
 	s := &Service{
 		docs: deps.Documents, files: deps.Files, clock: deps.Clock, audit: deps.Audit,
 		authorizer: deps.Authorizer, verifier: deps.Verifier, accounts: deps.Accounts,
-		tenantID: deps.TenantID,
-		buffers:  sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b }},
+		tenantID: deps.TenantID, clients: deps.ClientClock,
+		buffers: sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b }},
+	}
+	if s.clients == nil {
+		s.clients = s.clock
 	}
 	if s.tenantID == "" {
 		s.tenantID = azure.SeedTenantID

@@ -46,7 +46,7 @@ func (s *Service) checkDate(r *http.Request) error {
 	if err != nil {
 		return errAuthenticationFailed(fmt.Sprintf("The Date header in the request is incorrect: '%s'.", date))
 	}
-	switch skew := s.now().Sub(at); {
+	switch skew := s.clients.Now().Sub(at); {
 	case skew > maxSkew:
 		return errAuthenticationFailed(fmt.Sprintf("Request date header too old: '%s'", date))
 	case skew < -maxSkew:

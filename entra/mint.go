@@ -77,8 +77,8 @@ type tokenKey struct{ objectID, appID, resourceID, resource string }
 
 // ManagedIdentityToken gives the token of a managed identity for a resource,
 // whose spelling becomes the audience byte for byte. One token is handed out
-// again while more than half its life is left, as Azure caches them; requests
-// that arrive together share one. The directory decides whether the identity
+// again until it is Deps.TokenCache old, as Azure caches them; requests that
+// arrive together share one. The directory decides whether the identity
 // exists: for a deleted one the error is azure.ErrTokenPrincipal, for an unknown
 // resource an *httpx.Error with code invalid_resource.
 func (s *Service) ManagedIdentityToken(ctx context.Context, p azure.Principal, resource string) (azure.Token, error) {
@@ -112,7 +112,7 @@ func (s *Service) fresh(key tokenKey) (azure.Token, bool) {
 	token, ok := s.issued.get(key)
 	now := s.deps.Clock.Now()
 	// A clock that was moved back makes a cached token one from the future.
-	if !ok || now.Before(token.NotBefore) || token.Expires.Sub(now) <= token.Expires.Sub(token.IssuedAt)/2 {
+	if !ok || now.Before(token.NotBefore) || now.Sub(token.IssuedAt) >= s.deps.TokenCache || !now.Before(token.Expires) {
 		return azure.Token{}, false
 	}
 	return token, true

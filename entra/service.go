@@ -31,6 +31,9 @@ type Deps struct {
 	// of each change once it is durable; it must not call the store. May be
 	// nil.
 	MembersChanged func(group string, members []string)
+	// TokenCache is how long a managed identity's token is handed out again;
+	// 0: half of its life.
+	TokenCache time.Duration
 	// Sabotage breaks the verifier on purpose, for the run that proves the
 	// tests of refusals can fail.
 	Sabotage Sabotage
@@ -70,6 +73,9 @@ const (
 	applicationLife     = time.Hour
 )
 
+// MaxTokenCache is the longest a token can be handed out again.
+const MaxTokenCache = managedIdentityLife
+
 // New opens or creates the signing keys and returns the service. Creating them
 // (first start only) goes on in the background; who needs a key waits for it.
 func New(d Deps) (*Service, error) {
@@ -78,6 +84,9 @@ func New(d Deps) (*Service, error) {
 		return nil, errors.New("entra: Documents, Clock and Audit are required")
 	case d.TenantID == "":
 		return nil, errors.New("entra: TenantID is required")
+	}
+	if d.TokenCache == 0 {
+		d.TokenCache = managedIdentityLife / 2
 	}
 	keys, err := openKeyring(d.KeyDir, d.Clock.Now())
 	if err != nil {

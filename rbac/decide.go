@@ -53,14 +53,14 @@ func (x *Index) allowingLocked(ids []string, q question) *held {
 		}
 		if x.sabotage.IgnoreScope {
 			for _, list := range scopes {
-				if h := granting(list, q); h != nil {
+				if h := x.grantingLocked(list, q); h != nil {
 					return h
 				}
 			}
 			continue
 		}
 		for key, ok := q.scope, true; ok; key, ok = parentKey(key) {
-			if h := granting(scopes[key], q); h != nil {
+			if h := x.grantingLocked(scopes[key], q); h != nil {
 				return h
 			}
 		}
@@ -68,9 +68,9 @@ func (x *Index) allowingLocked(ids []string, q question) *held {
 	return nil
 }
 
-func granting(list []*held, q question) *held {
+func (x *Index) grantingLocked(list []*held, q question) *held {
 	for _, h := range list {
-		if h.judge(q).outcome == grants {
+		if h.judge(q).outcome == grants && x.inEffectLocked(h) {
 			return h
 		}
 	}

@@ -52,6 +52,9 @@ func (x *Index) Assignments(f Filter) []Assignment {
 	}
 	var found []*held
 	take := func(h *held) {
+		if h.leaving() {
+			return
+		}
 		if principals != nil && !slices.Contains(principals, h.principal) {
 			return
 		}
@@ -126,7 +129,7 @@ func (x *Index) Find(principalID, roleID, scope string) (Assignment, bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	for _, h := range x.byPrincipal[strings.ToLower(principalID)][scopeKey(scope)] {
-		if h.slot.id == RoleGUID(roleID) {
+		if h.slot.id == RoleGUID(roleID) && !h.leaving() {
 			return h.Assignment, true
 		}
 	}

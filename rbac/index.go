@@ -6,8 +6,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/amlocal/amlocal/azure"
+	"github.com/amlocal/amlocal/internal/clock"
 )
 
 // Index answers checks. It holds custom roles, assignments and group
@@ -26,6 +28,9 @@ type Index struct {
 	byScope     map[string]map[*held]struct{}  // by scope key
 	groupsOf    map[string]map[string]struct{} // member to groups
 	membersOf   map[string]map[string]struct{} // group to members
+	clock       clock.Clock                    // read only while there is a delay
+	delay       time.Duration
+	retired     []*held // deleted, and perhaps in effect yet
 }
 
 var _ azure.Authorizer = (*Index)(nil)
@@ -54,6 +59,8 @@ type held struct {
 	scope     string // a scope key
 	slot      *roleSlot
 	condition *condition
+	from      time.Time // in effect from then on; zero: always was
+	until     time.Time // deleted, and in effect before then
 }
 
 // judge is the role's verdict, narrowed by the assignment's own condition. A
@@ -89,6 +96,7 @@ func New(catalog *Catalog, opts ...Option) *Index {
 		byScope:     make(map[string]map[*held]struct{}),
 		groupsOf:    make(map[string]map[string]struct{}),
 		membersOf:   make(map[string]map[string]struct{}),
+		clock:       clock.System{},
 	}
 	for _, opt := range opts {
 		opt(x)
@@ -219,7 +227,7 @@ func (x *Index) Put(a Assignment) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.deleteLocked(h.key)
-	h.slot = x.slotLocked(a.RoleDefinitionID)
+	h.slot, h.from = x.slotLocked(a.RoleDefinitionID), x.delayedLocked()
 	x.assignments[h.key] = h
 	scopes := x.byPrincipal[h.principal]
 	if scopes == nil {
@@ -247,13 +255,8 @@ func (x *Index) deleteLocked(key string) bool {
 		return false
 	}
 	delete(x.assignments, key)
-	scopes := x.byPrincipal[h.principal]
-	rest := slices.DeleteFunc(scopes[h.scope], func(other *held) bool { return other == h })
-	if scopes[h.scope] = rest; len(rest) == 0 {
-		delete(scopes, h.scope)
-	}
-	if len(scopes) == 0 {
-		delete(x.byPrincipal, h.principal)
+	if !x.retireLocked(h) {
+		x.unlinkLocked(h)
 	}
 	delete(x.byScope[h.scope], h)
 	if len(x.byScope[h.scope]) == 0 {

@@ -16,8 +16,10 @@ const maxMisses = 10
 type nearness int
 
 const (
+	// pending: right role and scope, not in effect yet.
+	pending nearness = iota
 	// wrongID: right role and scope, given to the client id instead of the object id.
-	wrongID nearness = iota
+	wrongID
 	// underCondition: right role and scope, but a condition stands in between.
 	underCondition
 	// byExclusion: the scope covers, and the role's exclusions take the action out.
@@ -41,9 +43,15 @@ func (x *Index) missesLocked(ids []string, who azure.Principal, check azure.Chec
 	for _, id := range ids {
 		for _, list := range x.byPrincipal[id] {
 			for _, h := range list {
+				if h.leaving() {
+					continue
+				}
 				m, ok := h.miss(check, q)
 				if !ok {
 					continue
+				}
+				if m.near == pending {
+					m.Reason = x.pendingReasonLocked(h)
 				}
 				if id != ids[0] {
 					m.Reason += fmt.Sprintf(" (held through group %s)", id)
@@ -87,6 +95,8 @@ func (h *held) miss(check azure.Check, q question) (m nearMiss, ok bool) {
 	case r == nil:
 		m.near = noRole
 		m.Reason = fmt.Sprintf("the role definition %s does not exist", h.slot.id)
+	case v.outcome == grants: // the caller says until when it is not in effect
+		m.near = pending
 	case v.outcome == conditional:
 		m.near = underCondition
 		m.Reason = fmt.Sprintf("role %q grants %s only under a condition on attributes, which this emulator does not evaluate and therefore refuses", r.def.Name, check.Action)
@@ -141,7 +151,7 @@ func (x *Index) clientIDMissesLocked(who azure.Principal, q question) []nearMiss
 	var found []nearMiss
 	for _, list := range x.byPrincipal[appID] {
 		for _, h := range list {
-			if !keyContains(h.scope, q.scope) || h.judge(q).outcome != grants {
+			if h.leaving() || !keyContains(h.scope, q.scope) || h.judge(q).outcome != grants {
 				continue
 			}
 			m := h.missOf(q)
