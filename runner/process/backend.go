@@ -15,6 +15,7 @@ import (
 
 	"github.com/amlocal/amlocal/internal/clock"
 	"github.com/amlocal/amlocal/runner"
+	"github.com/amlocal/amlocal/runner/process/sandbox"
 )
 
 // Config is what the back end needs.
@@ -39,6 +40,13 @@ type Config struct {
 	Offline bool
 	// Pythons are interpreters to consider before those on PATH.
 	Pythons []string
+	// Sandbox says whether instances get namespaces of their own; "" is
+	// SandboxOff. Agent is a program that calls sandbox.Main before anything
+	// else, "/proc/self/exe" where this one does; without it there is none.
+	Sandbox SandboxMode
+	Agent   string
+	// Serve serves the sockets of a sandboxed instance until stop is called.
+	Serve func(spec runner.InstanceSpec, s sandbox.Sockets) (stop func())
 	// Clock is for progress lines; nil is the machine's.
 	Clock clock.Clock
 	// Logf gets the back end's own events; nil drops them.
@@ -55,6 +63,10 @@ type Backend struct {
 	ports     map[int]bool // of servers brought along
 	pythons   []python     // found so far
 	searched  bool
+	targets   map[string]*instance // sandboxed ones by the address of their Target
+
+	// noSandbox is why there is none; nil where there is.
+	noSandbox error
 }
 
 var _ runner.Backend = (*Backend)(nil)
@@ -87,7 +99,11 @@ func New(cfg Config) (*Backend, error) {
 		return nil, fmt.Errorf("process: %w", err)
 	}
 	closeOnExec()
-	return &Backend{cfg: cfg, instances: map[*instance]bool{}, ports: map[int]bool{}}, nil
+	b := &Backend{cfg: cfg, instances: map[*instance]bool{}, ports: map[int]bool{}, targets: map[string]*instance{}}
+	if err := b.probe(); err != nil {
+		return nil, err
+	}
+	return b, nil
 }
 
 // Name is "process".
@@ -100,6 +116,8 @@ type artifact struct {
 	Python    string            `json:"python,omitempty"`
 	Command   []string          `json:"command,omitempty"`
 	Variables map[string]string `json:"variables,omitempty"`
+	// Folders are what the interpreter needs beside /usr, in a sandbox.
+	Folders []string `json:"folders,omitempty"`
 }
 
 // Build makes the virtual environment, or finds the command an image stands
@@ -129,7 +147,13 @@ func (b *Backend) Build(ctx context.Context, env runner.Environment, script bool
 			return "", err
 		}
 	}
-	say("Runner: plain child process with proxy and CA variables; this is not a security boundary")
+	if b.sandboxed() {
+		var err error
+		if a.Folders, err = a.needs(ctx); err != nil {
+			return "", err
+		}
+	}
+	say("Runner: %s", b.Isolation())
 	raw, err := json.Marshal(a)
 	if err != nil {
 		return "", fmt.Errorf("process: %w", err)

@@ -69,6 +69,10 @@ func (b *Backend) ownCommand(spec runner.InstanceSpec, a artifact) (argv []strin
 		if containerPort == 0 || ports[containerPort] != 0 {
 			continue
 		}
+		if b.sandboxed() { // all ports are its own
+			ports[containerPort] = containerPort
+			continue
+		}
 		port, err := b.reservePort()
 		if err != nil {
 			return nil, ports, err

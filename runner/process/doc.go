@@ -1,5 +1,6 @@
-// Package process runs instances as plain child processes of the emulator, for
-// machines without a container engine.
+// Package process runs instances as child processes of the emulator, for
+// machines without a container engine: in a sandbox of Linux namespaces where
+// Config.Sandbox asks for it and the machine allows it, else as plain children.
 //
 // A scoring script runs in a virtual environment made from the environment's
 // conda file (package conda translates it; wheels only), served by the real
@@ -7,6 +8,16 @@
 // beyond the conda file is absent, and the deployment's log says so. An
 // environment that brings its own server names an image that Config.Images
 // maps to a command line.
+//
+// In the sandbox (package sandbox) an instance finds what a container would:
+// Azure's paths, ports of its own, an identity endpoint and IMDS that know it,
+// and names that lead to the emulator or nowhere. It has no proxy variables. Its
+// Target is an address of this machine that stands for its scoring port;
+// DialContext goes there without the detour. Code and models that only root may
+// read are copied for it where the emulator is root. A mapped command sees /usr,
+// its own file and the files its arguments name.
+//
+// The rest of this comment is about plain children.
 //
 // Layout of an instance: StateDir/instances/ID/root is what would be "/" in
 // the container; mounts are symbolic links below it, and variables that hold
@@ -37,5 +48,6 @@
 // limited. The parent's own variables do not reach a child: its environment
 // holds PATH, LANG, LC_ALL and TZ, a HOME and TMPDIR of its own, and the Spec.
 //
-// Left out: AZUREML_EXTRA_* dynamic installation, conda itself, Windows.
+// Left out: AZUREML_EXTRA_* dynamic installation, conda itself, Windows; in the
+// sandbox also processor limits and a way to hosts that are not emulated.
 package process

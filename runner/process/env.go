@@ -3,6 +3,7 @@ package process
 import (
 	"fmt"
 	"maps"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/amlocal/amlocal/runner"
+	"github.com/amlocal/amlocal/runner/process/sandbox"
 )
 
 // inherited are the only variables of the emulator that reach a child.
@@ -49,15 +51,26 @@ func (b *Backend) environ(spec runner.InstanceSpec, a artifact, f folder, ports 
 		setDefault("PYTHONDONTWRITEBYTECODE", "1")
 		setDefault("AZUREML_INFERENCE_PYTHON_PATH", bin)
 		setDefault("WORKER_TIMEOUT", "300") // the curated images' value
-		env["LISTEN_FDS"] = strconv.Itoa(len(ports))
+		if !f.boxed {
+			env["LISTEN_FDS"] = strconv.Itoa(len(ports))
+		}
 	}
-	setDefault("HOME", f.home)
-	setDefault("TMPDIR", f.tmp)
+	bundle, identity := b.cfg.CABundle, b.cfg.IdentityURL
+	if f.boxed {
+		setDefault("HOME", sandbox.Home)
+		identity = b.insideIdentity()
+		if bundle != "" {
+			bundle = insideBundle
+		}
+	} else {
+		setDefault("HOME", f.home)
+		setDefault("TMPDIR", f.tmp)
+	}
 	for containerPort, port := range ports {
 		env[fmt.Sprintf("AMLOCAL_PORT_%d", containerPort)] = strconv.Itoa(port)
 	}
 	for _, name := range spec.IdentityURLVars {
-		env[name] = b.cfg.IdentityURL
+		env[name] = identity
 	}
 	for _, name := range spec.IdentitySecretVars {
 		env[name] = spec.Secret
@@ -75,21 +88,33 @@ func (b *Backend) environ(spec runner.InstanceSpec, a artifact, f folder, ports 
 			env[name] = value
 		}
 	}
-	if b.cfg.ProxyURL != nil {
+	if b.cfg.ProxyURL != nil && !f.boxed { // in a sandbox names lead to us
 		proxy := b.cfg.ProxyURL(spec.InstanceID, spec.Secret)
 		inject(proxy, "HTTPS_PROXY", "https_proxy")
 		inject(proxy, "HTTP_PROXY", "http_proxy")
 		inject("127.0.0.1,localhost", "NO_PROXY", "no_proxy")
 	}
-	if b.cfg.CABundle != "" {
+	if bundle != "" {
 		for _, name := range []string{"REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"} {
-			inject(b.cfg.CABundle, name)
+			inject(bundle, name)
 		}
 	}
-	env[markEnv] = f.dir
+	if !f.boxed { // there the agent bears it
+		env[markEnv] = f.dir
+	}
 	out := make([]string, 0, len(env))
 	for _, name := range slices.Sorted(maps.Keys(env)) {
 		out = append(out, name+"="+env[name])
 	}
 	return out
+}
+
+// insideIdentity is the identity endpoint as a sandboxed instance reaches it.
+func (b *Backend) insideIdentity() string {
+	u, err := url.Parse(b.cfg.IdentityURL)
+	if err != nil {
+		return b.cfg.IdentityURL
+	}
+	u.Scheme, u.Host = "http", sandbox.IdentityAddress
+	return u.String()
 }

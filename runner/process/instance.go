@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/amlocal/amlocal/runner"
+	"github.com/amlocal/amlocal/runner/process/sandbox"
 )
 
 // instance is one child and its descendants.
@@ -25,8 +26,14 @@ type instance struct {
 	ports  map[int]int // container port to ours
 	main   int
 	client *http.Client
-	code   atomic.Int64
-	done   chan struct{}
+
+	// In a sandbox:
+	box         *sandbox.Process
+	front       *front
+	stopServing func()
+
+	code atomic.Int64
+	done chan struct{}
 }
 
 var _ runner.Instance = (*instance)(nil)
@@ -42,13 +49,14 @@ func (b *Backend) Start(ctx context.Context, spec runner.InstanceSpec) (_ runner
 		return nil, err
 	}
 	warn := func(format string, args ...any) { fmt.Fprintf(spec.Log, "amlocal: warning: "+format+"\n", args...) }
-	f, err := layOut(b.cfg.StateDir, spec)
+	f, err := layOut(b.cfg.StateDir, spec, b.sandboxed())
 	if err != nil {
 		return nil, err
 	}
 	i := &instance{b: b, id: spec.InstanceID, folder: f, done: make(chan struct{})}
 	defer func() {
 		if err != nil {
+			i.leave()
 			i.release()
 		}
 	}()
@@ -60,8 +68,12 @@ func (b *Backend) Start(ctx context.Context, spec runner.InstanceSpec) (_ runner
 		if spec.Script == nil {
 			return nil, errors.New("process: no script and no command")
 		}
-		argv, files, i.ports, err = scriptCommand(spec, a, f.root)
-		defer closeAll(files)
+		if f.boxed {
+			argv, i.ports = boxedScriptCommand(spec, a)
+		} else {
+			argv, files, i.ports, err = scriptCommand(spec, a, f.root)
+			defer closeAll(files)
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -70,16 +82,10 @@ func (b *Backend) Start(ctx context.Context, spec runner.InstanceSpec) (_ runner
 	// Each probe on a connection of its own: a worker that serves one
 	// connection at a time must not be held by an idle one.
 	i.client = &http.Client{
-		Transport:     &http.Transport{Proxy: nil, DisableKeepAlives: true},
+		Transport:     &http.Transport{Proxy: nil, DisableKeepAlives: true, DialContext: i.dial},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	i.cmd = exec.Command(argv[0], argv[1:]...) //nolint:gosec // the user's own command
-	i.cmd.Dir = f.workDir(spec)
-	i.cmd.Env = b.environ(spec, a, f, i.ports, warn)
-	i.cmd.Stdout, i.cmd.Stderr = spec.Log, spec.Log
-	i.cmd.ExtraFiles = files
-	i.cmd.WaitDelay = 2 * time.Second
-	setSession(i.cmd)
+	env := b.environ(spec, a, f, i.ports, warn)
 
 	// The record is there before the process is, so that none is ever
 	// unknown to a sweep.
@@ -87,13 +93,26 @@ func (b *Backend) Start(ctx context.Context, spec runner.InstanceSpec) (_ runner
 	if err := rec.write(f.dir); err != nil {
 		return nil, err
 	}
+	if f.boxed {
+		if err := i.enter(ctx, spec, a, argv, env); err != nil {
+			return nil, err
+		}
+		if i.front, err = newFront(i.box, i.main); err != nil {
+			i.kill()
+			return nil, fmt.Errorf("process: no port: %w", err)
+		}
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
+		i.kill()
 		return nil, errors.New("process: the back end is closed")
 	}
-	if err := i.cmd.Start(); err != nil {
-		return nil, &runner.Failure{Kind: runner.Crashed, Cause: err, Message: fmt.Sprintf("%s cannot be started: %v", argv[0], err)}
+	if !f.boxed {
+		i.command(spec, argv, env, files)
+		if err := i.cmd.Start(); err != nil {
+			return nil, &runner.Failure{Kind: runner.Crashed, Cause: err, Message: fmt.Sprintf("%s cannot be started: %v", argv[0], err)}
+		}
 	}
 	rec.PID = i.cmd.Process.Pid
 	rec.Start, _ = startTime(rec.PID) // without it the sweep goes by the mark alone
@@ -101,8 +120,59 @@ func (b *Backend) Start(ctx context.Context, spec runner.InstanceSpec) (_ runner
 		b.cfg.Logf("process: %v", err)
 	}
 	b.instances[i] = true
+	if i.front != nil {
+		b.targets[i.front.ln.Addr().String()] = i
+	}
 	go i.wait()
 	return i, nil
+}
+
+// command prepares a plain child.
+func (i *instance) command(spec runner.InstanceSpec, argv, env []string, files []*os.File) {
+	i.cmd = exec.Command(argv[0], argv[1:]...) //nolint:gosec // the user's own command
+	i.cmd.Dir = i.folder.workDir(spec)
+	i.cmd.Env = env
+	i.cmd.Stdout, i.cmd.Stderr = spec.Log, spec.Log
+	i.cmd.ExtraFiles = files
+	i.cmd.WaitDelay = 2 * time.Second
+	setSession(i.cmd)
+}
+
+// kill ends a sandbox that nobody waits for yet.
+func (i *instance) kill() {
+	if i.box != nil {
+		_ = i.cmd.Process.Kill()
+		_ = i.cmd.Wait()
+	}
+}
+
+// leave stops serving a sandbox.
+func (i *instance) leave() {
+	if i.front != nil {
+		i.front.close()
+	}
+	if i.stopServing != nil {
+		i.stopServing()
+	}
+	if i.box != nil {
+		i.box.Close()
+	}
+}
+
+// dial reaches a port of the instance's.
+func (i *instance) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if i.box == nil {
+		return (&net.Dialer{}).DialContext(ctx, network, address)
+	}
+	_, text, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	port, err := strconv.Atoi(text)
+	if err != nil {
+		return nil, err
+	}
+	return i.box.DialContext(ctx, port)
 }
 
 // wait sees the child out, with all that it left behind.
@@ -117,17 +187,21 @@ func (i *instance) wait() {
 	}
 	i.code.Store(int64(code))
 	i.client.CloseIdleConnections()
-	i.release()
 	i.b.mu.Lock()
 	delete(i.b.instances, i)
+	if i.front != nil {
+		delete(i.b.targets, i.front.ln.Addr().String())
+	}
 	i.b.mu.Unlock()
+	i.leave()
+	i.release()
 	close(i.done)
 }
 
 // release gives back ports and folder.
 func (i *instance) release() {
 	for _, p := range i.ports {
-		if p >= firstPort && p <= lastPort {
+		if p >= firstPort && p <= lastPort && !i.folder.boxed {
 			i.b.releasePort(p)
 		}
 	}
@@ -138,12 +212,18 @@ func (i *instance) release() {
 
 // Target is the server on loopback.
 func (i *instance) Target() runner.Target {
+	if i.front != nil {
+		return runner.Target{Instance: i.id, URL: "http://" + i.front.ln.Addr().String()}
+	}
 	return runner.Target{Instance: i.id, URL: "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(i.main))}
 }
 
 // Probe asks one route once.
 func (i *instance) Probe(ctx context.Context, route runner.Route) (int, error) {
 	port, ok := i.ports[route.Port]
+	if i.box != nil {
+		port, ok = route.Port, true
+	}
 	if !ok {
 		return 0, fmt.Errorf("nothing listens on port %d", route.Port)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path"
 	"path/filepath"
 	"strconv"
 
@@ -30,11 +31,7 @@ func scriptCommand(spec runner.InstanceSpec, a artifact, root string) (argv []st
 		}
 	}()
 	ports = map[int]int{}
-	containerPorts := []int{spec.Scoring.Port}
-	if spec.Env[healthPortEnv] == "true" && spec.Scoring.Port != healthPort {
-		containerPorts = append(containerPorts, healthPort)
-	}
-	for _, containerPort := range containerPorts {
+	for _, containerPort := range scriptPorts(spec) {
 		l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 		if err != nil {
 			return nil, files, nil, fmt.Errorf("process: no port: %w", err)
@@ -47,15 +44,37 @@ func scriptCommand(spec runner.InstanceSpec, a artifact, root string) (argv []st
 		files = append(files, f)
 		ports[containerPort] = l.Addr().(*net.TCPAddr).Port
 	}
-	argv = []string{
+	return serverCommand(spec, a, filepath.Join(root, filepath.FromSlash(spec.Script.Dir), filepath.FromSlash(spec.Script.File)), ports), files, ports, nil
+}
+
+// boxedScriptCommand is the inference server in a sandbox, where its ports are
+// free for it to bind.
+func boxedScriptCommand(spec runner.InstanceSpec, a artifact) (argv []string, ports map[int]int) {
+	ports = map[int]int{}
+	for _, port := range scriptPorts(spec) {
+		ports[port] = port
+	}
+	return serverCommand(spec, a, path.Join("/", spec.Script.Dir, spec.Script.File), ports), ports
+}
+
+// scriptPorts are the container ports the server listens on.
+func scriptPorts(spec runner.InstanceSpec) []int {
+	if spec.Env[healthPortEnv] == "true" && spec.Scoring.Port != healthPort {
+		return []int{spec.Scoring.Port, healthPort}
+	}
+	return []int{spec.Scoring.Port}
+}
+
+func serverCommand(spec runner.InstanceSpec, a artifact, script string, ports map[int]int) []string {
+	argv := []string{
 		a.Python, "-u", "-c", launcher,
-		"--entry_script", filepath.Join(root, filepath.FromSlash(spec.Script.Dir), filepath.FromSlash(spec.Script.File)),
+		"--entry_script", script,
 		"--port", strconv.Itoa(ports[spec.Scoring.Port]),
 	}
 	if p, ok := ports[healthPort]; ok && spec.Scoring.Port != healthPort {
 		argv = append(argv, "--health_port", strconv.Itoa(p))
 	}
-	return argv, files, ports, nil
+	return argv
 }
 
 func closeAll(files []*os.File) {

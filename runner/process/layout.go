@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/amlocal/amlocal/runner"
+	"github.com/amlocal/amlocal/runner/process/sandbox"
 )
 
 // maxTmp keeps sockets made below TMPDIR within the length Unix allows them.
@@ -21,17 +22,24 @@ type folder struct {
 	root string // what "/" is in a container
 	home string
 	tmp  string
+	// mounts are what a sandbox shows; boxed says that there is one.
+	mounts []runner.Mount
+	boxed  bool
 }
 
 func instancesDir(stateDir string) string { return filepath.Join(stateDir, "instances") }
 
-// inside is where a container path is here.
+// inside is where the instance finds a container path.
 func (f folder) inside(containerPath string) string {
+	if f.boxed {
+		return path.Clean("/" + containerPath)
+	}
 	return filepath.Join(f.root, filepath.FromSlash(path.Clean("/"+containerPath)))
 }
 
-// layOut makes the folder with its mounts as symbolic links.
-func layOut(stateDir string, spec runner.InstanceSpec) (f folder, err error) {
+// layOut makes the folder; without a sandbox, with its mounts as symbolic links.
+func layOut(stateDir string, spec runner.InstanceSpec, boxed bool) (f folder, err error) {
+	f.boxed = boxed
 	if spec.InstanceID == "" || strings.ContainsAny(spec.InstanceID, `/\`) || strings.HasPrefix(spec.InstanceID, ".") {
 		return f, fmt.Errorf("process: instance id %q cannot name a folder", spec.InstanceID)
 	}
@@ -45,14 +53,23 @@ func layOut(stateDir string, spec runner.InstanceSpec) (f folder, err error) {
 			f.remove()
 		}
 	}()
-	if len(f.tmp) > maxTmp {
+	if len(f.tmp) > maxTmp && !boxed {
 		if f.tmp, err = os.MkdirTemp("", "aml-"); err != nil {
 			return f, fmt.Errorf("process: %w", err)
 		}
 	}
-	for _, dir := range []string{f.home, f.tmp, filepath.Join(f.root, "var", "azureml-app")} {
+	dirs := []string{f.home, f.tmp}
+	if !boxed {
+		dirs = append(dirs, filepath.Join(f.root, "var", "azureml-app"))
+	}
+	for _, dir := range dirs {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return f, fmt.Errorf("process: %w", err)
+		}
+		if boxed && os.Geteuid() == 0 {
+			if err := os.Chown(dir, sandbox.SpareUser, sandbox.SpareUser); err != nil {
+				return f, fmt.Errorf("process: %w", err)
+			}
 		}
 	}
 	mounts := slices.Clone(spec.Mounts)
@@ -75,6 +92,10 @@ func layOut(stateDir string, spec runner.InstanceSpec) (f folder, err error) {
 		if err != nil {
 			return f, fmt.Errorf("process: mount for %s: %w", target, err)
 		}
+		if linked = append(linked, target); boxed {
+			f.mounts = append(f.mounts, runner.Mount{Source: source, Target: target})
+			continue
+		}
 		link := f.inside(target)
 		if err := os.MkdirAll(filepath.Dir(link), 0o700); err != nil {
 			return f, fmt.Errorf("process: %w", err)
@@ -82,7 +103,6 @@ func layOut(stateDir string, spec runner.InstanceSpec) (f folder, err error) {
 		if err := os.Symlink(source, link); err != nil {
 			return f, fmt.Errorf("process: %w", err)
 		}
-		linked = append(linked, target)
 	}
 	return f, nil
 }
@@ -94,6 +114,19 @@ func (f folder) workDir(spec runner.InstanceSpec) string {
 		root = "/var/azureml-app"
 	}
 	dir := f.inside(root)
+	if f.boxed {
+		for _, m := range f.mounts {
+			if dir == m.Target { // a mount below it may hold a file only
+				return dir
+			}
+			if rel, ok := strings.CutPrefix(dir, m.Target+"/"); ok {
+				if info, err := os.Stat(filepath.Join(m.Source, rel)); err == nil && info.IsDir() {
+					return dir
+				}
+			}
+		}
+		return "/var/azureml-app"
+	}
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return filepath.Join(f.root, "var", "azureml-app")
 	}

@@ -325,8 +325,8 @@ func TestIsolation(t *testing.T) {
 			t.Errorf("%s: %q, want %q", name, got[name].Error, want)
 		}
 	}
-	if got["setuid 0"].Error == "" || got["kill 1"].Error != "" { // a signal that process 1 never sees
-		t.Errorf("setuid 0: %q, kill 1: %q", got["setuid 0"].Error, got["kill 1"].Error)
+	if got["setuid 0"].Error == "" { // kill 1 is refused or has no effect: we are here
+		t.Error("setuid 0 succeeded")
 	}
 	for _, folder := range []string{home, "/sys"} {
 		if e := got["read="+folder].Error; e != "no such file or directory" && folder != "/sys" || e == "" {

@@ -1,0 +1,292 @@
+package process
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/amlocal/amlocal/runner"
+	"github.com/amlocal/amlocal/runner/process/sandbox"
+)
+
+// SandboxMode says whether instances get namespaces of their own.
+type SandboxMode string
+
+// The modes: never, where the machine allows it, or nothing else.
+const (
+	SandboxOff  SandboxMode = "off"
+	SandboxAuto SandboxMode = "auto"
+	SandboxOn   SandboxMode = "on"
+)
+
+// insideBundle is where a sandboxed instance finds the certificates.
+const insideBundle = "/run/amlocal/ca.pem"
+
+// abandoned is how long an instance outlives an emulator that was killed; the
+// next one of the same state folder ends it sooner.
+const abandoned = time.Minute
+
+// probe finds out once whether sandboxes work here.
+func (b *Backend) probe() error {
+	switch b.cfg.Sandbox {
+	case "", SandboxOff:
+		b.noSandbox = errors.New("it is switched off")
+		return nil
+	case SandboxAuto, SandboxOn:
+	default:
+		return fmt.Errorf("process: sandbox %q: the modes are auto, on and off", b.cfg.Sandbox)
+	}
+	switch {
+	case b.cfg.Agent == "" || b.cfg.Serve == nil:
+		b.noSandbox = errors.New("the program that runs the emulator offers no agent for it")
+	default:
+		b.noSandbox = sandbox.Probe(context.Background(), b.cfg.Agent, b.cfg.StateDir)
+	}
+	if b.noSandbox != nil && b.cfg.Sandbox == SandboxOn {
+		return fmt.Errorf("process: no sandbox can be made on this machine: %w", b.noSandbox)
+	}
+	return nil
+}
+
+func (b *Backend) sandboxed() bool { return b.noSandbox == nil }
+
+// Isolation says in words what stands between instances and this machine.
+func (b *Backend) Isolation() string {
+	if b.sandboxed() {
+		return "sandboxed child processes: own network without internet, own file system, no rights (Linux namespaces)"
+	}
+	text := "plain child processes with proxy and CA variables: not a security boundary"
+	if b.cfg.Sandbox == SandboxAuto {
+		text += "; no sandbox: " + b.noSandbox.Error()
+	}
+	return text
+}
+
+// needs are the folders an interpreter or a program needs beside /usr.
+func (a artifact) needs(ctx context.Context) ([]string, error) {
+	if a.Python != "" {
+		return pythonFolders(ctx, a.Python)
+	}
+	folders := programFiles(a.Command[0])
+	// A virtual environment's interpreter brings it along.
+	if venv := filepath.Dir(filepath.Dir(a.Command[0])); exists(filepath.Join(venv, "pyvenv.cfg")) {
+		more, err := pythonFolders(ctx, filepath.Join(venv, "bin", "python"))
+		if err != nil {
+			return nil, err
+		}
+		folders = append(folders, more...)
+	}
+	// So do files the command names.
+	for _, arg := range a.Command[1:] {
+		if _, value, ok := strings.Cut(arg, "="); ok && strings.HasPrefix(arg, "-") {
+			arg = value
+		}
+		if filepath.IsAbs(arg) && exists(arg) && !holdsPrivate(arg) {
+			folders = append(folders, arg)
+		}
+	}
+	return folders, nil
+}
+
+// programFiles are a program's file and, for a link, every file on the way.
+func programFiles(path string) []string {
+	files := []string{path}
+	for range 20 {
+		target, err := os.Readlink(path)
+		if err != nil {
+			break
+		}
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(filepath.Dir(path), target)
+		}
+		path = target
+		files = append(files, path)
+	}
+	return files
+}
+
+// pythonFolders are a virtual environment and the installation it was made
+// from: of that only programs and libraries, since a prefix may be a folder
+// that also holds a user's files.
+func pythonFolders(ctx context.Context, python string) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, python, "-I", "-c", "import sys\nfor p in (sys.base_prefix, sys.base_exec_prefix): print(p)") //nolint:gosec // our environment
+	cmd.WaitDelay = time.Second
+	raw, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("process: ask %s where it is installed: %w", python, err)
+	}
+	prefixes := strings.Split(string(bytes.TrimSpace(raw)), "\n")
+	for _, file := range programFiles(python)[1:] {
+		prefixes = append(prefixes, filepath.Dir(filepath.Dir(file)))
+	}
+	if real, err := filepath.EvalSymlinks(python); err == nil {
+		prefixes = append(prefixes, filepath.Dir(filepath.Dir(real)))
+	}
+	venv := filepath.Dir(filepath.Dir(python))
+	folders := []string{venv}
+	for _, prefix := range prefixes {
+		if prefix == "/usr" || prefix == "/" || prefix == venv {
+			continue
+		}
+		for _, part := range []string{"bin", "lib", "lib64", "libexec", "include", "ssl"} {
+			if dir := filepath.Join(prefix, part); exists(dir) && !slices.Contains(folders, dir) {
+				folders = append(folders, dir)
+			}
+		}
+	}
+	return folders, nil
+}
+
+// holdsPrivate says that a folder is the user's home or lies above it.
+func holdsPrivate(dir string) bool {
+	home, err := os.UserHomeDir()
+	return err == nil && (dir == "/" || home == dir || strings.HasPrefix(home, strings.TrimSuffix(dir, "/")+"/"))
+}
+
+// enter starts the instance in a sandbox, i.box then.
+func (i *instance) enter(ctx context.Context, spec runner.InstanceSpec, a artifact, argv, env []string) error {
+	b, f := i.b, i.folder
+	c := sandbox.Config{
+		Argv: argv, Env: env, Dir: f.workDir(spec), Folder: f.dir, MemoryMiB: spec.MemoryMiB, Abandoned: abandoned,
+		Writable: []sandbox.Bind{{Source: f.home, Target: sandbox.Home}, {Source: f.tmp, Target: "/tmp"}},
+		Files:    map[string]string{},
+	}
+	for n, path := range a.Folders {
+		source := path
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
+			if source, err = f.readable(path, "program"+strconv.Itoa(n)); err != nil {
+				return err
+			}
+		}
+		c.Binds = append(c.Binds, sandbox.Bind{Source: source, Target: path})
+	}
+	for n, m := range f.mounts {
+		source, err := f.readable(m.Source, "mount"+strconv.Itoa(n))
+		if err != nil {
+			return err
+		}
+		c.Binds = append(c.Binds, sandbox.Bind{Source: source, Target: m.Target})
+	}
+	if b.cfg.CABundle != "" {
+		raw, err := os.ReadFile(b.cfg.CABundle)
+		if err != nil {
+			return fmt.Errorf("process: %w", err)
+		}
+		c.Files[insideBundle] = string(raw)
+	}
+	var err error
+	if i.box, err = sandbox.Start(ctx, b.cfg.Agent, c, markEnv+"="+f.dir, spec.Log); err != nil {
+		if errors.Is(err, sandbox.ErrExec) {
+			return &runner.Failure{Kind: runner.Crashed, Cause: err, Message: err.Error()}
+		}
+		return fmt.Errorf("process: no sandbox for instance %s: %w", i.id, err)
+	}
+	i.cmd = i.box.Cmd
+	sockets := i.box.Sockets
+	for _, ln := range []*net.Listener{&sockets.NamesStream, &sockets.TLS, &sockets.Identity, &sockets.Metadata} {
+		*ln = limit(*ln)
+	}
+	i.stopServing = b.cfg.Serve(spec, sockets)
+	return nil
+}
+
+// readable is a mount's source, or a copy where the instance's user, another
+// one than the emulator's, may not read it.
+func (f folder) readable(source, name string) (string, error) {
+	if os.Geteuid() != 0 || openToAll(source) {
+		return source, nil
+	}
+	to := filepath.Join(f.dir, name)
+	if err := copyTree(source, to); err != nil {
+		return "", fmt.Errorf("process: copy %s for an instance that is not root: %w", source, err)
+	}
+	return to, nil
+}
+
+// openToAll says that everyone may read the whole tree.
+func openToAll(root string) bool {
+	closed := errors.New("closed")
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := os.Stat(path) // what a link leads to counts
+		if err != nil {
+			return err
+		}
+		need := fs.FileMode(0o004)
+		if info.IsDir() {
+			need = 0o005
+		}
+		if info.Mode().Perm()&need != need {
+			return closed
+		}
+		return nil
+	})
+	return err == nil
+}
+
+// copyTree copies files and folders, readable by all; links stay links.
+func copyTree(from, to string) error {
+	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		at := filepath.Join(to, rel)
+		switch {
+		case d.IsDir():
+			if err := os.MkdirAll(at, 0o755); err != nil {
+				return err
+			}
+			return os.Chmod(at, 0o755) //nolint:gosec // whatever the umask
+		case d.Type()&fs.ModeSymlink != 0:
+			target, err := os.Readlink(path)
+			if err != nil {
+				return err
+			}
+			return os.Symlink(target, at)
+		case !d.Type().IsRegular():
+			return nil
+		}
+		return copyFile(path, at)
+	})
+}
+
+func copyFile(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close() //nolint:errcheck // read-only
+	info, err := in.Stat()
+	if err != nil {
+		return err
+	}
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	mode := fs.FileMode(0o644) | info.Mode().Perm()&0o111
+	if mode&0o111 != 0 {
+		mode |= 0o111
+	}
+	return errors.Join(err, out.Chmod(mode), out.Close())
+}
