@@ -12,6 +12,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	ml "github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/machinelearning/armmachinelearning/v4"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/msi/armmsi"
+	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/storage/armstorage"
 )
 
 // The names the how-to's shell variables hold.
@@ -107,15 +108,10 @@ func (f *flow) prepareStorage(ctx context.Context) error {
 			return err
 		}
 		f.text = strings.TrimSpace(string(raw))
-		client, err := f.cloud.keyClient(ctx, account, f.accountBlob)
-		if err != nil {
+		if _, err := f.cloud.containers.Create(ctx, group, account, containerName, armstorage.BlobContainer{}, nil); err != nil {
 			return err
 		}
-		if _, err := client.CreateContainer(ctx, containerName, nil); err != nil {
-			return err
-		}
-		_, err = client.UploadBuffer(ctx, containerName, fileName, raw, nil)
-		return err
+		return f.cloud.upload(ctx, account, f.accountBlob, containerName, fileName, raw)
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/authorization/armauthorization/v2"
 	ml "github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/machinelearning/armmachinelearning/v4"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob"
 	"github.com/google/uuid"
 
 	"github.com/amlocal/amlocal/internal/covers"
@@ -21,7 +22,7 @@ import (
 // there.
 func TestDocumentedFlow(t *testing.T) {
 	t.Parallel()
-	covers.C(t, goSDK, "R-114", "R-115", "R-116", "R-117", "R-119", "R-120", "R-124", "R-126", "R-201", "R-202", "R-205",
+	covers.C(t, goSDK, "R-114", "R-115", "R-116", "R-117", "R-119", "R-120", "R-124", "R-126", "R-157", "R-158", "R-201", "R-202", "R-205",
 		"R-210", "R-211", "R-212", "R-214", "R-217", "R-601", "R-603", "R-604", "R-605", "R-606", "R-608", "R-609", "R-616")
 	s := start(t, nil)
 	ctx, c := t.Context(), s.cloud
@@ -33,8 +34,15 @@ func TestDocumentedFlow(t *testing.T) {
 		if *account.ID != f.accountID || *account.Properties.PrimaryEndpoints.Blob != "https://saidemostorage.blob.core.windows.net/" {
 			t.Errorf("account %s, %s", *account.ID, *account.Properties.PrimaryEndpoints.Blob)
 		}
-		client, err := c.keyClient(ctx, f.scenario.account, f.accountBlob)
+		key, err := c.accountKey(ctx, f.scenario.account)
 		must(t, err)
+		client, err := azblob.NewClientWithSharedKeyCredential(f.accountBlob, key, &azblob.ClientOptions{ClientOptions: c.options()})
+		must(t, err)
+		_, err = client.CreateContainer(ctx, "made-with-the-key", nil)
+		must(t, err)
+		if _, err := c.containers.Get(ctx, group, f.scenario.account, "made-with-the-key", nil); err != nil {
+			t.Errorf("a container made with the key is not there for the control plane: %v", err)
+		}
 		got := make([]byte, 200)
 		n, err := client.DownloadBuffer(ctx, containerName, fileName, got, nil)
 		must(t, err)

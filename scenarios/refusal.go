@@ -124,8 +124,12 @@ func (f *flow) cleanUp(ctx context.Context) error {
 		if err := f.cloud.deleteEndpoint(ctx, f.endpoint); err != nil {
 			return err
 		}
-		if _, err := f.cloud.endpoints.Get(ctx, group, workspace, f.endpoint, nil); !notFound(err) {
-			return fmt.Errorf("it is still there (%v)", err)
+		_, err := f.cloud.endpoints.Get(ctx, group, workspace, f.endpoint, nil)
+		switch {
+		case err == nil:
+			return errors.New("it is still there")
+		case !notFound(err):
+			return err
 		}
 		return nil
 	})

@@ -107,6 +107,7 @@ func Run(ctx context.Context, name string, options Options) (err error) {
 	if err != nil {
 		return err
 	}
+	options.Runner = chosen.runner
 	out := newReport(options.Out)
 	out.line("%s", chosen)
 	s, err := begin(ctx, scenario.Name, options, out)

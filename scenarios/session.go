@@ -19,7 +19,8 @@ type session struct {
 	out      *report
 }
 
-// begin starts an emulator on the named world.
+// begin starts an emulator on the named world, with the runner that was chosen:
+// what is announced is what runs.
 func begin(ctx context.Context, world string, options Options, out *report) (_ *session, err error) {
 	s := &session{out: out}
 	defer func() {

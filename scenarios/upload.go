@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -11,7 +12,6 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
-	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 )
 
 // uploadStatus is the metadata by which an upload is known to be complete.
@@ -20,24 +20,29 @@ const uploadStatus, uploadDone = "upload_status", "completed"
 // uploadTo puts a folder below prefix in the container that the signed URL
 // names: the indicator is looked for first, and marked last.
 func (c *cloud) uploadTo(ctx context.Context, signedURL, prefix string, f *folder, name, version string) error {
-	client, err := container.NewClientWithNoCredential(signedURL, &container.ClientOptions{ClientOptions: c.options()})
+	client := func(file string) (*blockblob.Client, error) {
+		u, err := url.Parse(signedURL)
+		if err != nil {
+			return nil, err
+		}
+		return blockblob.NewClientWithNoCredential(u.JoinPath(prefix, file).String(), &blockblob.ClientOptions{ClientOptions: c.options()})
+	}
+	indicator, err := client(f.files[0].path)
 	if err != nil {
 		return err
 	}
-	indicator := client.NewBlockBlobClient(prefix + "/" + f.files[0].path)
 	switch got, err := indicator.GetProperties(ctx, nil); {
 	case err == nil && metadata(got.Metadata, uploadStatus) == uploadDone:
 		return nil
 	case err != nil && !bloberror.HasCode(err, bloberror.BlobNotFound):
 		return fmt.Errorf("look for an earlier upload: %w", err)
 	case err == nil: // one that was not finished: overwrite it
-		err = putAll(ctx, client, prefix, f, nil)
-		if err != nil {
+		if err := putAll(ctx, client, f, nil); err != nil {
 			return err
 		}
 	default:
 		fresh := &blob.AccessConditions{ModifiedAccessConditions: &blob.ModifiedAccessConditions{IfNoneMatch: to.Ptr(azcore.ETagAny)}}
-		if err := putAll(ctx, client, prefix, f, fresh); err != nil {
+		if err := putAll(ctx, client, f, fresh); err != nil {
 			return err
 		}
 	}
@@ -47,9 +52,13 @@ func (c *cloud) uploadTo(ctx context.Context, signedURL, prefix string, f *folde
 	return err
 }
 
-func putAll(ctx context.Context, client *container.Client, prefix string, f *folder, when *blob.AccessConditions) error {
+func putAll(ctx context.Context, client func(file string) (*blockblob.Client, error), f *folder, when *blob.AccessConditions) error {
 	for _, file := range f.files {
-		_, err := client.NewBlockBlobClient(prefix+"/"+file.path).UploadBuffer(ctx, file.data, &blockblob.UploadBufferOptions{
+		target, err := client(file.path)
+		if err != nil {
+			return err
+		}
+		_, err = target.UploadBuffer(ctx, file.data, &blockblob.UploadBufferOptions{
 			AccessConditions: when,
 			HTTPHeaders:      &blob.HTTPHeaders{BlobContentType: to.Ptr("application/octet-stream")},
 		})
