@@ -182,8 +182,8 @@ func minorOf(version string) int {
 // interpreter is a Python in a base image.
 type interpreter struct{ path, minor string }
 
-// probe asks every Python an image might have, as a build step that fails on
-// purpose, so that it leaves no image.
+// probe asks every Python an image might have, as the one step of a build, which
+// fails on purpose, so that it leaves no image.
 const probe = `for p in "${AZUREML_INFERENCE_PYTHON_PATH:-/nowhere}/python" python3 python /opt/miniconda/bin/python; do ` +
 	`"$p" -c 'import sys, venv, ensurepip; print("amlocal-python:%d.%d:%s" % (sys.version_info[0], sys.version_info[1], sys.executable))' 2>/dev/null; ` +
 	`done; exit 42`
@@ -195,7 +195,7 @@ func (b *Builder) interpreters(ctx context.Context, base *found) ([]interpreter,
 	if minor := base.labels[pythonLabel]; minor != "" {
 		return []interpreter{{"/usr/bin/python3", minor}}, nil
 	}
-	dockerfile := fmt.Sprintf("FROM %s\nUSER root\nRUN %s\n", base.name, probe)
+	dockerfile := fmt.Sprintf("FROM %s\nRUN %s\n", base.name, probe)
 	files, err := tarball([]file{{"Dockerfile", dockerfile}})
 	if err != nil {
 		return nil, err

@@ -106,20 +106,41 @@ func (b *Builder) run(ctx context.Context, files io.Reader, options build.ImageB
 }
 
 // removeStage removes what the first stage left: hundreds of megabytes that are
-// in the result too, and the host's settings. Best effort; it also runs when the
-// build was cancelled.
+// in the result too, and the host's settings. It also runs when the build was
+// cancelled; then the engine needs a moment to end the step that was running,
+// and commits or keeps what it had until it has.
 func (b *Builder) removeStage(ctx context.Context, stage string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	cancelled := ctx.Err() != nil
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stageTimeout)
 	defer cancel()
-	left, err := b.cfg.Engine.ImageList(ctx, image.ListOptions{All: true, Filters: filters.NewArgs(
-		filters.Arg("dangling", "true"), filters.Arg("label", stageLabel+"="+stage))})
-	if err != nil {
-		return
-	}
-	for _, have := range left {
-		_, _ = b.cfg.Engine.ImageRemove(ctx, have.ID, image.RemoveOptions{PruneChildren: true})
+	for quiet := 0; quiet < 2; {
+		left, err := b.cfg.Engine.ImageList(ctx, image.ListOptions{All: true, Filters: filters.NewArgs(
+			filters.Arg("dangling", "true"), filters.Arg("label", stageLabel+"="+stage))})
+		if err != nil {
+			return
+		}
+		for _, have := range left {
+			// Parents go with their children, or are in use for the moment.
+			_, _ = b.cfg.Engine.ImageRemove(ctx, have.ID, image.RemoveOptions{PruneChildren: true})
+		}
+		if len(left) == 0 {
+			if quiet++; !cancelled {
+				return
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(stagePause):
+		}
 	}
 }
+
+// How long a first stage is waited for, and how often it is looked at.
+const (
+	stageTimeout = 30 * time.Second
+	stagePause   = 300 * time.Millisecond
+)
 
 // pull fetches an image that is not there.
 func (b *Builder) pull(ctx context.Context, name string, say sayer, log io.Writer) (*found, error) {

@@ -1,9 +1,14 @@
 package images_test
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/docker/docker/api/types/build"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/client"
@@ -134,13 +140,7 @@ func TestHowToEnvironment(t *testing.T) {
 				t.Errorf("history: %s", h.CreatedBy)
 			}
 		}
-		left, err := cli.ImageList(t.Context(), image.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", "amlocal.stage"))})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, l := range left {
-			t.Errorf("the first stage %s is left (%d bytes)", l.ID, l.Size)
-		}
+		noStages(t, cli)
 	})
 }
 
@@ -207,4 +207,209 @@ func TestBadPin(t *testing.T) {
 	if !strings.Contains(f.Log, "No matching distribution") {
 		t.Errorf("log: %s", f.Log)
 	}
+}
+
+// TestCancel: a deployment deleted during its build leaves nothing behind.
+func TestCancel(t *testing.T) {
+	cli := withBase(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	log := &watcher{word: "Collecting", then: cancel}
+	_, err := builder(t, images.Config{Engine: cli}).Ensure(ctx, runner.Environment{
+		Image: images.DefaultBase, CondaFile: "dependencies: [{pip: [requests, scipy]}]\nvariables: {T: " + rand.Text() + "}",
+	}, false, log)
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("%v, want it to be cancelled\n%s", err, log.text.String())
+	}
+	noStages(t, cli)
+}
+
+// watcher does something when a word is logged.
+type watcher struct {
+	word string
+	then func()
+	text strings.Builder
+}
+
+func (w *watcher) Write(p []byte) (int, error) {
+	if w.text.Write(p); strings.Contains(string(p), w.word) {
+		w.then()
+	}
+	return len(p), nil
+}
+
+// dangling are the images without a name made on the test's own bases.
+func dangling(t *testing.T, cli *client.Client) []string {
+	list, err := cli.ImageList(context.WithoutCancel(t.Context()), image.ListOptions{Filters: filters.NewArgs(
+		filters.Arg("dangling", "true"), filters.Arg("label", "amlocal.test=base"))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, i := range list {
+		out = append(out, i.ID)
+	}
+	return out
+}
+
+func noStages(t *testing.T, cli *client.Client) {
+	t.Helper()
+	left, err := cli.ImageList(t.Context(), image.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", "amlocal.stage"))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range left {
+		t.Errorf("a first stage is left: %s (%d bytes)", l.ID, l.Size)
+	}
+}
+
+// TestUnlabelledBase: of a base that is not ours nothing is known but what its
+// Pythons say.
+func TestUnlabelledBase(t *testing.T) {
+	cli := withBase(t)
+	t.Cleanup(func() {
+		// The probe must leave nothing, or the bases could not have gone.
+		for _, ref := range dangling(t, cli) {
+			t.Errorf("%s is left", ref)
+		}
+	})
+	ref := "amlocal-test/base:" + strings.ToLower(rand.Text())
+	buildImage(t, cli, ref, "FROM "+images.DefaultBase+"\nLABEL amlocal.python=\"\" amlocal.test=base\nUSER 65534\n")
+	b := builder(t, images.Config{Engine: cli})
+	_, err := b.Ensure(t.Context(), runner.Environment{Image: ref, CondaFile: "dependencies: [python=3.9]"}, false, io.Discard)
+	var f *runner.Failure
+	if !errors.As(err, &f) || !strings.Contains(f.Message, "has Python 3.11") {
+		t.Errorf("Python 3.9: %v", err)
+	}
+	var log bytes.Buffer
+	got, err := b.Ensure(t.Context(), runner.Environment{Image: ref, CondaFile: "dependencies: [python=3.11, {pip: [idna]}]\nvariables: {MODE: 'a \"$b'}"}, false, &log)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, log.String())
+	}
+	removeLater(t, cli, got)
+	if out := inside(t, got, "python", "-c", "import idna, os; print('idna', os.environ['MODE'], os.getuid())"); out != "idna a \"$b 1001\n" {
+		t.Errorf("inside: %q", out)
+	}
+	noStages(t, cli)
+
+	// With a script and no conda file, such an image is the user's business.
+	if got, err := b.Ensure(t.Context(), runner.Environment{Image: ref}, true, &log); err != nil || got != ref {
+		t.Errorf("as it is: %s %v", got, err)
+	}
+	empty := "amlocal-test/empty:" + strings.ToLower(rand.Text())
+	buildImage(t, cli, empty, "FROM "+images.DefaultBase+"\nLABEL amlocal.python=\"\" amlocal.test=base\nRUN rm /usr/bin/python3*\n")
+	if _, err := b.Ensure(t.Context(), runner.Environment{Image: empty, CondaFile: "dependencies: [numpy]"}, false, io.Discard); !errors.As(err, &f) ||
+		!strings.Contains(f.Message, "has no Python") {
+		t.Errorf("no Python: %v", err)
+	}
+}
+
+func TestWrongArchitecture(t *testing.T) {
+	cli := engine(t)
+	version, err := cli.ServerVersion(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign := "arm64"
+	if version.Arch == foreign {
+		foreign = "amd64"
+	}
+	ref := "amlocal-test/foreign:" + strings.ToLower(rand.Text())
+	load(t, cli, ref, foreign)
+	removeLater(t, cli, ref)
+	_, err = builder(t, images.Config{Engine: cli}).Ensure(t.Context(), runner.Environment{Image: ref}, false, io.Discard)
+	var f *runner.Failure
+	if !errors.As(err, &f) || f.Kind != runner.ImageFailed || !strings.Contains(f.Message, "linux/"+foreign) || !strings.Contains(f.Message, "linux/"+version.Arch) {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestSampleImage: the image of our Go scorer, as scripts/sample-image makes it.
+func TestSampleImage(t *testing.T) {
+	cli := engine(t)
+	for _, tool := range []string{"docker", "bash", "go"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			covers.NotRun(t, "docker command", "no "+tool)
+		}
+	}
+	ref := "amlocal-test/goscorer:" + strings.ToLower(rand.Text())
+	for i, want := range []string{"is ready", "is up to date"} {
+		script := exec.CommandContext(t.Context(), "../../../scripts/sample-image")
+		script.Env = append(os.Environ(), "IMAGE="+ref)
+		out, err := script.CombinedOutput()
+		if i == 0 {
+			removeLater(t, cli, ref)
+		}
+		if err != nil || !strings.Contains(string(out), want) {
+			t.Fatalf("run %d: %v\n%s", i, err, out)
+		}
+	}
+	got, err := builder(t, images.Config{Engine: cli}).Ensure(t.Context(), runner.Environment{Image: ref}, false, io.Discard)
+	if err != nil || got != ref {
+		t.Fatalf("%s %v", got, err)
+	}
+	// It starts, and says what it lacks.
+	out, err := exec.CommandContext(t.Context(), "docker", "run", "--rm", "--network", "none", ref).CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(string(out), "STORAGE_ACCOUNT_NAME") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// load puts an image for another processor into the engine; import, which takes
+// a platform too, does not heed it on older engines.
+func load(t *testing.T, cli *client.Client, ref, arch string) {
+	t.Helper()
+	layer := archive(t, "server", "x")
+	digest := sha256.Sum256(layer)
+	config := fmt.Sprintf(`{"architecture":%q,"os":"linux","config":{"Cmd":["/server"]},"rootfs":{"type":"layers","diff_ids":["sha256:%x"]}}`, arch, digest)
+	manifest := fmt.Sprintf(`[{"Config":"config.json","RepoTags":[%q],"Layers":["layer.tar"]}]`, ref)
+	answer, err := cli.ImageLoad(t.Context(), bytes.NewReader(archive(t, "config.json", config, "layer.tar", string(layer), "manifest.json", manifest)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if out, err := io.ReadAll(answer.Body); err != nil || bytes.Contains(out, []byte("errorDetail")) {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// buildImage builds a Dockerfile without other files.
+func buildImage(t *testing.T, cli *client.Client, ref, dockerfile string) {
+	t.Helper()
+	answer, err := cli.ImageBuild(t.Context(), bytes.NewReader(archive(t, "Dockerfile", dockerfile)),
+		build.ImageBuildOptions{Tags: []string{ref}, Remove: true, ForceRemove: true, Version: build.BuilderV1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	removeLater(t, cli, ref)
+	if out, err := io.ReadAll(answer.Body); err != nil || bytes.Contains(out, []byte("errorDetail")) {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// archive packs files: name, text, name, text.
+func archive(t *testing.T, files ...string) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	for i := 0; i < len(files); i += 2 {
+		if err := w.WriteHeader(&tar.Header{Name: files[i], Mode: 0o644, Size: int64(len(files[i+1]))}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(w, files[i+1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func removeLater(t *testing.T, cli *client.Client, ref string) {
+	t.Cleanup(func() {
+		_, _ = cli.ImageRemove(context.WithoutCancel(t.Context()), ref, image.RemoveOptions{Force: true, PruneChildren: true})
+	})
 }

@@ -79,7 +79,11 @@ func (e *fakeEngine) ImageList(_ context.Context, o image.ListOptions) ([]image.
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if slices.Contains(o.Filters.Get("dangling"), "true") {
-		return []image.Summary{{ID: "sha256:left " + o.Filters.Get("label")[0]}}, nil
+		id := "sha256:left " + o.Filters.Get("label")[0]
+		if slices.Contains(e.removed, id) {
+			return nil, nil
+		}
+		return []image.Summary{{ID: id}}, nil
 	}
 	var out []image.Summary
 	for name, i := range e.images {
