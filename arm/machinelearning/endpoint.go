@@ -191,7 +191,7 @@ func nameFree(tx store.ReadTx, id azure.ResourceID, location string) error {
 		if err != nil {
 			return err
 		}
-		if strings.EqualFold(rec.Name(), id.Name()) && strings.EqualFold(rec.Document.String("location"), location) {
+		if strings.EqualFold(rec.Name(), id.Name()) && regionOf(rec.Document.String("location")) == regionOf(location) {
 			return errNameTaken()
 		}
 	}
@@ -203,6 +203,9 @@ func nameFree(tx store.ReadTx, id azure.ResourceID, location string) error {
 func (p *Provider) replaceEndpoint(tx store.Tx, old *arm.Record, doc arm.Document, wish identityWish) (*arm.Record, error) {
 	if old.Document.String("properties", "provisioningState") == stateFailed {
 		return nil, errEndpointNotReady(old.Name())
+	}
+	if have, want := old.Document.String("location"), doc.String("location"); want != "" && regionOf(want) != regionOf(have) {
+		return nil, arm.LocationConflict(old.ResourceID(), have, want)
 	}
 	if err := sameIdentity(doc, wish, old); err != nil {
 		return nil, err
@@ -255,7 +258,12 @@ func sameIdentity(doc arm.Document, wish identityWish, old *arm.Record) error {
 }
 
 func endpointHost(name, location string) string {
-	return strings.ToLower(name) + "." + strings.ToLower(strings.ReplaceAll(location, " ", "")) + ".inference.ml.azure.com"
+	return strings.ToLower(name) + "." + regionOf(location) + ".inference.ml.azure.com"
+}
+
+// regionOf is a location's short name: "East US" is eastus.
+func regionOf(location string) string {
+	return strings.ToLower(strings.ReplaceAll(location, " ", ""))
 }
 
 func (p *Provider) beginDeleteEndpoint(w http.ResponseWriter, r *arm.Request) error {
