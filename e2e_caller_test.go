@@ -255,6 +255,25 @@ func TestWhoMayAssign(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	t.Run("what does not exist", func(t *testing.T) {
+		covers.C(t, sdk, "R-1043")
+		create := func(principal, role, scope string, kind *armauthorization.PrincipalType) error {
+			_, err := l.owner.assignments(t).Create(t.Context(), scope, uuid.NewString(), armauthorization.RoleAssignmentCreateParameters{
+				Properties: &armauthorization.RoleAssignmentProperties{PrincipalID: &principal, RoleDefinitionID: &role, PrincipalType: kind}}, nil)
+			return err
+		}
+		reader := l.roleID(t, "Storage Blob Data Reader")
+		wantError(t, create(uuid.NewString(), reader, accountID(accountOne), nil), 400, "PrincipalNotFound")
+		if err := create(uuid.NewString(), reader, accountID(accountOne), to.Ptr(armauthorization.PrincipalTypeServicePrincipal)); err != nil {
+			t.Errorf("with a type, replication is not waited for: %v", err)
+		}
+		nothing := seedSubscription + "/providers/Microsoft.Authorization/roleDefinitions/" + uuid.NewString()
+		wantError(t, create(target.oid, nothing, accountID(accountOne), nil), 404, "RoleDefinitionDoesNotExist")
+		wantError(t, create(target.oid, reader, seedSubscription+"/resourceGroups/nogroup", nil), 404, "ResourceGroupNotFound")
+		if err := create(target.app, reader, accountID(accountOne), nil); err == nil {
+			t.Error("the client id passed for the principal id")
+		}
+	})
 	t.Run("custom role outside its scopes", func(t *testing.T) {
 		roles := must(armauthorization.NewRoleDefinitionsClient(l.owner.cred, l.options()))(t)
 		made, err := roles.CreateOrUpdate(t.Context(), accountID(accountOne), uuid.NewString(), armauthorization.RoleDefinition{Properties: &armauthorization.RoleDefinitionProperties{

@@ -257,3 +257,26 @@ func TestGroupTakesEverything(t *testing.T) {
 	_, err = l.owner.endpoints(t).Get(t.Context(), groupName, wsName, "doomed", nil)
 	wantError(t, err, 404, "ResourceGroupNotFound")
 }
+
+// TestLocations: an endpoint does not move, and its name is one region's.
+func TestLocations(t *testing.T) {
+	covers.C(t, sdk, "R-614", "R-317")
+	l := newLab(t, nil)
+	in := func(location string) armmachinelearning.OnlineEndpoint {
+		return wish(func(e *armmachinelearning.OnlineEndpoint) { e.Location = &location })
+	}
+	made := l.owner.endpoint(t, "placed", in("eastus"))
+	if *made.Properties.ScoringURI != "https://placed.eastus.inference.ml.azure.com/score" {
+		t.Errorf("scoring address %s", *made.Properties.ScoringURI)
+	}
+	if _, err := l.owner.tryEndpoint(t.Context(), t, "placed", in("East US")); err != nil {
+		t.Errorf("the same region, spelled out: %v", err)
+	}
+	_, err := l.owner.tryEndpoint(t.Context(), t, "placed", in("westeurope"))
+	wantError(t, err, 409, "InvalidResourceLocation", "westeurope")
+	l.sameIdentity(t, "placed", made)
+	made = l.owner.endpoint(t, "remote", in("West Europe"))
+	if *made.Properties.ScoringURI != "https://remote.westeurope.inference.ml.azure.com/score" {
+		t.Errorf("scoring address %s", *made.Properties.ScoringURI)
+	}
+}
