@@ -15,6 +15,6 @@ func TestREST(t *testing.T) {
 		covers.NotRun(t, "curl client", lacks)
 	}
 	got := run(t, labOf(t).command(t, script("rest", "sai.sh"), "rest-sai", "restsaistorage"))
-	got.want(t, map[string]any{"created": "Succeeded", "deployed": "Succeeded", "unsigned": "401", "left": "404"})
+	got.want(t, map[string]any{"created": "Succeeded", "deployed": "Succeeded", "empty": "404", "unsigned": "401", "left": "404"})
 	got.wantServed(t)
 }

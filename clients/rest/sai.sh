@@ -104,6 +104,14 @@ created=$(wait_for "$made")
 shown=$(arm GET "$url?$api")
 role "Storage Blob Data Reader" "$(jq -r .identity.principalId <<<"$shown")"
 
+# score [CURL OPTION...]: one scoring request.
+scoring=$(jq -r .properties.scoringUri <<<"$shown")
+score() {
+	curl -sS "$scoring" -H "Content-Type: application/json" --data-binary "@$online/model-1/sample-request.json" "$@"
+}
+bearer=$(arm POST "$url/token?$api" '' | jq -r .accessToken)
+empty=$(score -o /dev/null -w '%{http_code}' -H "Authorization: Bearer $bearer")
+
 say "-- deployment"
 made=$(arm PUT "$url/deployments/blue?$api" "{\"location\": \"$location\", \"sku\": {\"capacity\": 1, \"name\": \"Standard_DS3_v2\"}, \"properties\": {
 	\"endpointComputeType\": \"Managed\", \"instanceType\": \"Standard_DS3_v2\", \"scaleSettings\": {\"scaleType\": \"Default\"},
@@ -114,13 +122,11 @@ made=$(arm PUT "$url/deployments/blue?$api" "{\"location\": \"$location\", \"sku
 deployed=$(wait_for "$made")
 log=$(arm POST "$url/deployments/blue/getLogs?$api" '{"tail": 1000}' | jq -r .content)
 
-say "-- traffic, token, score"
+say "-- traffic, score"
 made=$(arm PUT "$url?$api" "$(jq '.properties.traffic = {"blue": "100"}' <<<"$shown")")
 wait_for "$made" >/dev/null
-scoring=$(jq -r .properties.scoringUri <<<"$shown")
-unsigned=$(curl -sS -o /dev/null -w '%{http_code}' "$scoring" -H "Content-Type: application/json" --data-binary "@$online/model-1/sample-request.json")
-bearer=$(arm POST "$url/token?$api" '' | jq -r .accessToken)
-score=$(curl -sS --fail-with-body "$scoring" -H "Authorization: Bearer $bearer" -H "Content-Type: application/json" --data-binary "@$online/model-1/sample-request.json")
+unsigned=$(score -o /dev/null -w '%{http_code}')
+score=$(score --fail-with-body -H "Authorization: Bearer $bearer")
 
 say "-- clean up"
 arm DELETE "$url?$api"
@@ -131,4 +137,4 @@ while [ "$left" = 200 ]; do
 done
 arm DELETE "$storage?api-version=2023-05-01"
 
-jq -cn --arg created "$created" --arg deployed "$deployed" --arg log "$log" --arg unsigned "$unsigned" --argjson score "$score" --arg left "$left" '$ARGS.named'
+jq -cn --arg created "$created" --arg deployed "$deployed" --arg log "$log" --arg empty "$empty" --arg unsigned "$unsigned" --argjson score "$score" --arg left "$left" '$ARGS.named'
