@@ -73,6 +73,9 @@ func New(ctx context.Context, config Config) (_ *Emulator, err error) {
 	if config, err = config.withDefaults(); err != nil {
 		return nil, err
 	}
+	if config.Runner == "auto" {
+		config.Runner = chooseRunner(ctx)
+	}
 	e := &Emulator{config: config, stopped: make(chan struct{})}
 	defer func() {
 		if err != nil {
@@ -257,17 +260,12 @@ var tracked = []string{
 // that was killed left behind.
 func (e *Emulator) wireRunner() (err error) {
 	c := e.config
-	images, err := e.images()
-	if err != nil {
-		return err
+	if c.Runner == "docker" {
+		e.backend, err = e.newDocker()
+	} else {
+		e.backend, err = e.newProcess()
 	}
-	if e.backend, err = process.New(process.Config{
-		StateDir: e.path("runner"), CacheDir: c.CacheDir, CABundle: e.access.Bundle,
-		ProxyURL:    e.instanceProxy,
-		IdentityURL: e.access.URL() + identityPath,
-		CondaRelax:  c.RelaxConda, Offline: c.Offline, Clock: c.Clock, Logf: c.Logf,
-		Images: images,
-	}); err != nil {
+	if err != nil {
 		return err
 	}
 	if e.manager, err = runner.NewManager(runner.Deps{Backend: e.backend, Clock: c.Clock, Dir: e.path("runner", "logs"), Logf: c.Logf}); err != nil {
@@ -275,6 +273,22 @@ func (e *Emulator) wireRunner() (err error) {
 	}
 	e.onClose(func(context.Context) error { return e.manager.Close() })
 	return nil
+}
+
+// newProcess makes the back end that runs instances as child processes.
+func (e *Emulator) newProcess() (runner.Backend, error) {
+	c := e.config
+	images, err := e.images()
+	if err != nil {
+		return nil, err
+	}
+	return process.New(process.Config{
+		StateDir: e.path("runner"), CacheDir: c.CacheDir, CABundle: e.access.Bundle,
+		ProxyURL:    e.instanceProxy,
+		IdentityURL: e.access.URL() + identityPath,
+		CondaRelax:  c.RelaxConda, Offline: c.Offline, Clock: c.Clock, Logf: c.Logf,
+		Images: images,
+	})
 }
 
 func (e *Emulator) wireFronts() (err error) {

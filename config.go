@@ -1,7 +1,6 @@
 package amlocal
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -28,8 +27,15 @@ type Config struct {
 	Ephemeral bool
 	// Port on loopback; 0 takes a free one.
 	Port int
-	// Runner is "auto" or "process" ("docker" is not built yet).
+	// Runner is "process", "docker", or "auto": docker where an engine answers
+	// and has a Python base image. Empty is process.
 	Runner string
+	// NetworkPool is the private range containers' networks are cut from;
+	// empty: docker.DefaultNetworkPool.
+	NetworkPool string
+	// AgentBinary is a static Linux program to run as the agent of the docker
+	// runner; empty: this one.
+	AgentBinary string
 	// IdentityEnv is the pair of managed identity variables instances get.
 	IdentityEnv machinelearning.IdentityEnv
 	// Durability of acknowledged writes; ephemeral state never syncs.
@@ -81,10 +87,9 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("port %d is not a port number", c.Port)
 	}
 	switch c.Runner {
-	case "", "auto", "process":
+	case "":
 		c.Runner = "process"
-	case "docker":
-		return c, errors.New("--runner docker is not built yet: use --runner process (see docs/limitations.md)")
+	case "auto", "process", "docker":
 	default:
 		return c, fmt.Errorf("--runner %q: the runners are auto, process and docker", c.Runner)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/amlocal/amlocal"
 	"github.com/amlocal/amlocal/arm/machinelearning"
+	"github.com/amlocal/amlocal/runner/docker"
 	"github.com/amlocal/amlocal/store"
 )
 
@@ -25,6 +26,7 @@ type emulatorFlags struct {
 	offline     bool
 	world       string
 	allowHosts  []string
+	networkPool string
 	rbacDelay   time.Duration
 	tokenCache  time.Duration
 }
@@ -39,6 +41,7 @@ func (f *emulatorFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.world, "world", "", "world file that fills a fresh state folder")
 	flags.DurationVar(&f.rbacDelay, "rbac-delay", 0, "how long new and removed role assignments take to be in effect, by the emulator's clock")
 	flags.DurationVar(&f.tokenCache, "token-cache", 0, "how long a managed identity is given the same token again, at most 24h; 0: half of the token's day")
+	flags.StringVar(&f.networkPool, "network-pool", docker.DefaultNetworkPool, "private range the docker runner cuts deployments' networks from")
 	flags.StringSliceVar(&f.allowHosts, "allow-host", nil, "host to pass through although it looks like Azure's (repeatable)")
 }
 
@@ -46,7 +49,7 @@ func (f *emulatorFlags) config(state string, port int) (amlocal.Config, error) {
 	c := amlocal.Config{
 		StateDir: state, Ephemeral: f.ephemeral, Port: port, Runner: f.runner,
 		IdentityEnv: machinelearning.IdentityEnv(f.identityEnv), Offline: f.offline, World: f.world, AllowHosts: f.allowHosts,
-		Logf: logf, RBACDelay: f.rbacDelay, TokenCache: f.tokenCache,
+		Logf: logf, NetworkPool: f.networkPool, RBACDelay: f.rbacDelay, TokenCache: f.tokenCache,
 	}
 	switch f.durability {
 	case "power":

@@ -2,9 +2,19 @@
 // endpoints and managed identities on one machine.
 package main
 
-import "os"
+import (
+	"os"
+
+	"github.com/amlocal/amlocal"
+	"github.com/amlocal/amlocal/runner/docker/agent/relay"
+)
 
 // version is set by the build.
 var version string
 
-func main() { os.Exit(execute(os.Args[1:])) }
+func main() {
+	if len(os.Args) == 2 && os.Args[1] == amlocal.AgentCommand { // in a container of the docker runner
+		os.Exit(relay.Main())
+	}
+	os.Exit(execute(os.Args[1:]))
+}

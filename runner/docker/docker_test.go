@@ -56,7 +56,7 @@ var programs = sync.OnceValues(func() (map[string]string, error) {
 		"probe":      "github.com/amlocal/amlocal/runner/docker/testdata/probe",
 	} {
 		out[name] = filepath.Join(dir, name)
-		cmd := exec.Command("go", "build", "-ldflags", "-s -w", "-o", out[name], pkg)
+		cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", out[name], pkg)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
 		if text, err := cmd.CombinedOutput(); err != nil {
 			return nil, &buildError{string(text), err}
@@ -110,6 +110,16 @@ func importProgram(t *testing.T, ref, name, command string, changes ...string) {
 	}
 	_, _ = io.Copy(io.Discard, answer)
 	_ = answer.Close()
+	t.Cleanup(func() {
+		eng, err := dial("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer eng.close()
+		if _, err := eng.api.ImageRemove(context.Background(), ref, image.RemoveOptions{Force: true, PruneChildren: true}); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 const serverImage = "amlocal-test/server:1"

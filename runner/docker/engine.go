@@ -255,3 +255,24 @@ func publishedPort(got container.InspectResponse, port int) int {
 	}
 	return 0
 }
+
+// Client is the engine's client as package images wants it. The caller closes
+// it.
+func Client(host string) (*client.Client, error) {
+	eng, err := dial(host)
+	if err != nil {
+		return nil, err
+	}
+	return eng.api, nil
+}
+
+// HasImages tells whether an engine answers that has images of a repository.
+func HasImages(ctx context.Context, host, repository string) bool {
+	eng, err := dial(host)
+	if err != nil {
+		return false
+	}
+	defer eng.close() //nolint:errcheck // idle connections only
+	found, err := eng.api.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("reference", repository))})
+	return err == nil && len(found) > 0
+}

@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"net/netip"
@@ -51,4 +52,10 @@ func ask(t *testing.T, i runner.Instance, path string, query ...string) string {
 		t.Fatal(err)
 	}
 	return string(raw)
+}
+
+func failure(err error) *runner.Failure {
+	var f *runner.Failure
+	errors.As(err, &f)
+	return f
 }

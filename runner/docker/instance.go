@@ -130,9 +130,11 @@ func (i *instance) refused(image string, err error) error {
 	case strings.Contains(text, "No command specified") || strings.Contains(text, "no command specified"):
 		return &runner.Failure{Kind: runner.ImageFailed, Cause: err, Message: fmt.Sprintf("the image %s has neither a command nor an entrypoint", image)}
 	case strings.Contains(text, "OCI runtime create failed") || strings.Contains(text, "failed to create task"):
-		_, why, found := strings.Cut(text, "starting container process caused: ")
-		if !found {
-			why = text
+		why := text
+		for _, before := range []string{"starting container process caused: ", "unable to start container process: "} { // runc before 1.1, and since
+			if i := strings.LastIndex(why, before); i >= 0 {
+				why = why[i+len(before):]
+			}
 		}
 		return &runner.Failure{Kind: runner.Crashed, Cause: err, Message: fmt.Sprintf("the command of the image %s cannot be started: %s", image, strings.TrimSuffix(why, ": unknown"))}
 	}

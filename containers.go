@@ -1,0 +1,185 @@
+package amlocal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/amlocal/amlocal/intercept"
+	"github.com/amlocal/amlocal/internal/httpx"
+	"github.com/amlocal/amlocal/msi"
+	"github.com/amlocal/amlocal/runner"
+	"github.com/amlocal/amlocal/runner/docker"
+	"github.com/amlocal/amlocal/runner/docker/agent/relay"
+	"github.com/amlocal/amlocal/runner/docker/images"
+)
+
+// AgentCommand is the argument by which the emulator's own program becomes the
+// agent inside containers; see package relay.
+const AgentCommand = "docker-agent"
+
+// newDocker makes the back end that runs instances as containers.
+func (e *Emulator) newDocker() (runner.Backend, error) {
+	c := e.config
+	agent, args, err := agentProgram(c.AgentBinary)
+	if err != nil {
+		return nil, err
+	}
+	pool := netip.Prefix{}
+	if c.NetworkPool != "" {
+		if pool, err = netip.ParsePrefix(c.NetworkPool); err != nil {
+			return nil, fmt.Errorf("network pool: %w", err)
+		}
+	}
+	api, err := docker.Client("")
+	if err != nil {
+		return nil, err
+	}
+	e.onClose(func(context.Context) error { return api.Close() })
+	builder, err := images.New(images.Config{
+		Engine: api, Offline: c.Offline, RelaxConda: c.RelaxConda, Clock: c.Clock,
+		OwnProxy: strings.TrimPrefix(e.access.URL(), "http://"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	identity := e.serveIdentity()
+	return docker.New(docker.Config{
+		StateUUID: e.state.UUID, StateDir: e.path("runner", "docker"), AgentBinary: agent, AgentArgs: args,
+		CABundle: e.access.Bundle, TrustStore: e.access.TrustStore, TrustStorePassword: intercept.TrustStorePassword,
+		IdentityPath: identityPath, NetworkPool: pool, Images: builder, Logf: c.Logf,
+		Serve: func(conn net.Conn, from docker.Source) {
+			switch from.Port {
+			case relay.TLSPort:
+				e.proxy.ServeDirectConn(conn, from.Name)
+			case relay.IdentityPort:
+				identity.give(instanceConn{conn, from})
+			default:
+				_ = conn.Close()
+			}
+		},
+		DNS: func(query []byte, self netip.Addr) []byte {
+			return intercept.NameServer{Known: e.proxy.Known, Address: self}.Answer(query)
+		},
+	})
+}
+
+// agentProgram is the program that becomes the agent: the one named, else this
+// one where it is a Linux program, else amlocal-agent beside it.
+func agentProgram(named string) (path string, args []string, err error) {
+	if named != "" {
+		return named, []string{AgentCommand}, nil
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return "", nil, fmt.Errorf("the agent's program: %w", err)
+	}
+	beside := filepath.Join(filepath.Dir(self), "amlocal-agent")
+	if isFile(beside) {
+		return beside, nil, nil
+	}
+	if runtime.GOOS != "linux" {
+		return "", nil, fmt.Errorf("containers need the agent, a Linux program, as %s", beside)
+	}
+	return self, []string{AgentCommand}, nil
+}
+
+// instanceConn is a connection whose other end the data path knows.
+type instanceConn struct {
+	net.Conn
+	from docker.Source
+}
+
+// identityServer is the managed identity endpoint on instances' connections.
+type identityServer struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+type sourceKey struct{}
+
+// serveIdentity answers instances where their variables say, each bound to the
+// deployment it belongs to: a secret that leaked to another is of no use there.
+func (e *Emulator) serveIdentity() *identityServer {
+	s := &identityServer{conns: make(chan net.Conn), done: make(chan struct{})}
+	server := &http.Server{
+		ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 5 * time.Minute,
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			if known, ok := c.(instanceConn); ok {
+				ctx = context.WithValue(ctx, sourceKey{}, known.from)
+			}
+			return ctx
+		},
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			from, _ := r.Context().Value(sourceKey{}).(docker.Source)
+			if from.Owner == "" || !isIdentityPath(strings.ToLower(r.URL.Path)) {
+				http.NotFound(w, r)
+				return
+			}
+			ctx := msi.WithOwner(httpx.WithInstance(r.Context(), from.Name), from.Owner)
+			e.msi.ServeHTTP(w, r.WithContext(ctx))
+		}),
+	}
+	e.serving.Go(func() { _ = server.Serve(s) })
+	e.onClose(func(ctx context.Context) error {
+		err := server.Shutdown(ctx)
+		if err != nil {
+			err = errors.Join(err, server.Close())
+		}
+		return err
+	})
+	return s
+}
+
+// give hands a connection to the server.
+func (s *identityServer) give(c net.Conn) {
+	select {
+	case s.conns <- c:
+	case <-s.done:
+		_ = c.Close()
+	}
+}
+
+// Accept waits for the next connection.
+func (s *identityServer) Accept() (net.Conn, error) {
+	select {
+	case c := <-s.conns:
+		return c, nil
+	case <-s.done:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close ends Accept.
+func (s *identityServer) Close() error {
+	s.once.Do(func() { close(s.done) })
+	return nil
+}
+
+// Addr is a placeholder: requests carry their connection's own address.
+func (s *identityServer) Addr() net.Addr { return &net.TCPAddr{} }
+
+// pythonBase is the name package images gives the base image `make base-image`
+// makes.
+const pythonBase = "amlocal/python"
+
+// chooseRunner takes containers where they can run what people deploy most: an
+// engine answers, and an image with Python is there without a download.
+func chooseRunner(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if docker.HasImages(ctx, "", pythonBase) {
+		return "docker"
+	}
+	return "process"
+}
