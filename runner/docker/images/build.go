@@ -22,13 +22,13 @@ import (
 func (b *Builder) make(ctx context.Context, tag string, r recipe, w wish, say sayer, log io.Writer) error {
 	if b.cfg.Offline {
 		return buildFailed("%s cannot be installed: there is no such environment in the container engine, and --offline is set",
-			strings.Join(r.Requirements, ", "))
+			strings.Join(r.packages(), ", "))
 	}
 	python, err := b.choose(ctx, r.Base, w, say)
 	if err != nil {
 		return err
 	}
-	say("Installing for Python %s: %s", python.minor, strings.Join(r.Requirements, ", "))
+	say("Installing for Python %s: %s", python.minor, strings.Join(r.packages(), ", "))
 	began := b.cfg.Clock.Now()
 	h := readHost(b.cfg.Environ, b.cfg.OwnProxy, os.ReadFile)
 	stage := rand.Text()
@@ -119,14 +119,19 @@ func (b *Builder) removeStage(ctx context.Context, stage string) {
 		if err != nil {
 			return
 		}
+		progress := false
 		for _, have := range left {
 			// Parents go with their children, or are in use for the moment.
-			_, _ = b.cfg.Engine.ImageRemove(ctx, have.ID, image.RemoveOptions{PruneChildren: true})
+			_, err := b.cfg.Engine.ImageRemove(ctx, have.ID, image.RemoveOptions{PruneChildren: true})
+			progress = progress || err == nil
 		}
-		if len(left) == 0 {
-			if quiet++; !cancelled {
-				return
-			}
+		switch {
+		case len(left) == 0 && !cancelled:
+			return
+		case len(left) == 0:
+			quiet++
+		case progress:
+			continue
 		}
 		select {
 		case <-ctx.Done():

@@ -24,7 +24,7 @@ import (
 
 // fakeEngine keeps images by name and answers builds as told.
 type fakeEngine struct {
-	arch string
+	arch, platform string
 	// builds gives the messages of one build; nil succeeds. It may block.
 	builds func(ctx context.Context, dockerfile string) []string
 	// pulls says what a pull brings, or its messages where it brings nothing.
@@ -62,7 +62,9 @@ func anImage(name string, labels ...string) image.InspectResponse {
 func defaultBase() image.InspectResponse { return anImage(DefaultBase, pythonLabel+"=3.11") }
 
 func (e *fakeEngine) ServerVersion(context.Context) (types.Version, error) {
-	return types.Version{Os: "linux", Arch: e.arch}, nil
+	v := types.Version{Os: "linux", Arch: e.arch}
+	v.Platform.Name = e.platform
+	return v, nil
 }
 
 func (e *fakeEngine) ImageInspect(_ context.Context, ref string, _ ...client.ImageInspectOption) (image.InspectResponse, error) {

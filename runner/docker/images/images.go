@@ -210,6 +210,9 @@ type found struct {
 	standIn bool
 }
 
+// ours says that it was made on this machine, for this machine.
+func (f *found) ours() bool { return strings.HasPrefix(f.name, baseRepository+":") }
+
 // inspect looks an image up; nil without error if it is not there.
 func (b *Builder) inspect(ctx context.Context, name string) (*found, error) {
 	got, err := b.cfg.Engine.ImageInspect(ctx, name)
@@ -267,11 +270,15 @@ func (b *Builder) runnable(ctx context.Context, have *found, say sayer) error {
 	if have.os != "" && engine.Os != "" && have.os != engine.Os {
 		return imageFailed("image %s is for %s, and the container engine runs %s", have.name, have.os, engine.Os)
 	}
-	if have.architecture != "" && engine.Arch != "" && have.architecture != engine.Arch {
+	switch {
+	case have.architecture == "" || engine.Arch == "" || have.architecture == engine.Arch:
+	case strings.Contains(engine.Platform.Name, "Docker Desktop"): // it brings emulation
+		say("Image %s is for %s and runs emulated on %s: expect it to be slow", have.name, have.architecture, engine.Arch)
+	default:
 		return imageFailed("image %s is for %s/%s, and the container engine runs %s/%s; build it with docker build --platform %s/%s",
 			have.name, have.os, have.architecture, engine.Os, engine.Arch, engine.Os, engine.Arch)
 	}
-	if have.architecture != "" && have.architecture != azureArch {
+	if have.architecture != "" && have.architecture != azureArch && !have.ours() {
 		say("Difference: image %s is for %s; Azure runs %s only", have.name, have.architecture, azureArch)
 	}
 	return nil

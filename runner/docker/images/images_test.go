@@ -46,10 +46,12 @@ func TestWhichImage(t *testing.T) {
 		config []func(*Config)
 		env    runner.Environment
 		script bool
-		want   string // the image; "env" for a built one
-		from   string // the base it is built on
-		kind   runner.FailureKind
-		says   string // in the failure or the log
+		// desktop makes the engine one that emulates.
+		desktop bool
+		want    string // the image; "env" for a built one
+		from    string // the base it is built on
+		kind    runner.FailureKind
+		says    string // in the failure or the log
 	}{
 		{name: "its own server", have: []image.InspectResponse{anImage("mine:1")}, env: runner.Environment{Image: "mine:1"}, want: "mine:1"},
 		{name: "its own server, not there", env: runner.Environment{Image: "mine:1"}, kind: runner.ImageFailed, says: "docker load"},
@@ -61,6 +63,8 @@ func TestWhichImage(t *testing.T) {
 			env: runner.Environment{Image: "mine:1"}, kind: runner.ImageFailed},
 		{name: "another processor", have: []image.InspectResponse{other}, env: runner.Environment{Image: "mine:1"}, kind: runner.ImageFailed,
 			says: "is for linux/arm64, and the container engine runs linux/amd64"},
+		{name: "another processor, emulated", desktop: true, have: []image.InspectResponse{other}, env: runner.Environment{Image: "mine:1"}, want: "mine:1",
+			says: "runs emulated on amd64"},
 		{name: "another system", have: []image.InspectResponse{windows}, env: runner.Environment{Image: "win:1"}, kind: runner.ImageFailed, says: "windows"},
 		{name: "no image", env: runner.Environment{CondaFile: anyFile}, script: true, kind: runner.ImageFailed, says: "names no image"},
 		{name: "no name", env: runner.Environment{Image: "a/../../containers/x"}, kind: runner.ImageFailed, says: "not the name of an image"},
@@ -108,6 +112,9 @@ func TestWhichImage(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			e := newFake(tt.have...)
+			if tt.desktop {
+				e.platform = "Docker Desktop 4.40.0"
+			}
 			e.pulls = map[string]image.InspectResponse{"public/one:1": anImage("public/one:1")}
 			if tt.env.Image == "absent:1" {
 				e.pull = []string{`{"status":"Pulling from library/absent"}`, broke("manifest unknown")}
@@ -138,6 +145,26 @@ func TestWhichImage(t *testing.T) {
 				t.Errorf("built %v, want one on %s", e.sent, tt.from)
 			}
 		})
+	}
+}
+
+// TestPasswordsStayOut: an index's address goes to the build and nowhere else.
+func TestPasswordsStayOut(t *testing.T) {
+	e := newFake(defaultBase())
+	var log logBuffer
+	_, err := newBuilder(t, e, func(c *Config) {
+		c.Environ = []string{"PIP_INDEX_URL=https://u:hunter2@one.example/simple", "HTTPS_PROXY=http://u:hunter2@proxy.example:1"}
+	}).Ensure(t.Context(), runner.Environment{Image: mcr,
+		CondaFile: "dependencies: [{pip: ['--extra-index-url https://u:hunter2@two.example/simple', numpy]}]"}, true, &log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := e.sent[0]
+	if !strings.Contains(files["build/pip.conf"], "hunter2@one.example") || !strings.Contains(files["build/requirements.txt"], "hunter2@two.example") {
+		t.Errorf("the build does not know its indexes: %v", files)
+	}
+	if strings.Contains(files["Dockerfile"]+log.String(), "hunter2") {
+		t.Errorf("a password is in\n%s\n%s", files["Dockerfile"], log.String())
 	}
 }
 

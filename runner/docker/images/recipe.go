@@ -68,6 +68,12 @@ func (r recipe) requirements() string {
 	return strings.Join(r.Requirements, "\n") + "\n"
 }
 
+// packages are the requirements without the options among them, which may hold
+// an index's password.
+func (r recipe) packages() []string {
+	return slices.DeleteFunc(slices.Clone(r.Requirements), func(line string) bool { return strings.HasPrefix(line, "-") })
+}
+
 // dockerfile is in two stages, so that neither the index's settings nor the
 // host's trust roots, nor a trace of them in the history, are in the result.
 func (r recipe) dockerfile(stage string, python interpreter) string {
