@@ -50,6 +50,7 @@ func (e *Emulator) admin() http.Handler {
 	})
 	e.adminIdentity(r)
 	e.adminClock(r)
+	e.adminAccess(r)
 	r.NotFoundHandler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		adminError(w, http.StatusNotFound, "there is no "+r.URL.Path+" in the admin API")
 	})

@@ -43,6 +43,7 @@ type Emulator struct {
 	listener  net.Listener
 	store     *store.Store
 	audit     *audit.Log
+	observer  *observer
 	hosts     *azure.Hosts
 	authority *intercept.Authority
 
@@ -181,7 +182,11 @@ func (e *Emulator) trust() (err error) {
 // the only list of who knows whom.
 func (e *Emulator) wire(ctx context.Context) (err error) {
 	c := e.config
-	e.audit = audit.NewLog(2000, nil)
+	if e.observer, err = newObserver(e.store, c.Logf); err != nil {
+		return err
+	}
+	e.onClose(func(context.Context) error { e.observer.close(); return nil })
+	e.audit = audit.NewLog(2000, e.observer.observe)
 	e.rbac = rbac.New(rbac.BuiltIn(), rbac.WithSabotage(c.sabotage.rbac))
 	if e.entra, err = entra.New(entra.Deps{
 		Documents: e.store, KeyDir: e.path("keys"), Clock: c.Clock, Audit: e.audit,

@@ -49,7 +49,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		upCommand(g), downCommand(g), statusCommand(g), envCommand(g), runCommand(g),
 		whyCommand(g), logsCommand(g), scenarioCommand(), versionCommand(),
-		principalsCommand(g), tokenCommand(g), clockCommand(g),
+		principalsCommand(g), tokenCommand(g), clockCommand(g), accessCommand(g),
 	)
 	return root
 }
