@@ -137,7 +137,17 @@ func (f *flow) permit(ctx context.Context) error {
 	if err := f.permitPlatform(ctx); err != nil {
 		return err
 	}
-	return f.grantStep(ctx, blobReader, f.accountID)
+	if err := f.grantStep(ctx, blobReader, f.accountID); err != nil {
+		return err
+	}
+	return f.out.step("read the identity's roles", func() error {
+		roles, err := f.cloud.held(ctx, f.principal)
+		if err == nil && len(roles) == 0 {
+			err = errors.New("it has none")
+		}
+		f.out.quote(strings.Join(roles, "\n"))
+		return err
+	})
 }
 
 // permitPlatform gives the roles with which image, model and code are fetched;
@@ -148,22 +158,13 @@ func (f *flow) permitPlatform(ctx context.Context) error {
 		return err
 	}
 	f.registry, f.wsStorage = *ws.Properties.ContainerRegistry, *ws.Properties.StorageAccount
-	if f.identityID != "" {
-		if err := f.grantStep(ctx, "AcrPull", f.registry); err != nil {
-			return err
-		}
-		if err := f.grantStep(ctx, blobReader, f.wsStorage); err != nil {
-			return err
-		}
+	if f.identityID == "" {
+		return nil
 	}
-	return f.out.step("read the identity's roles", func() error {
-		roles, err := f.cloud.held(ctx, f.principal)
-		if err == nil && len(roles) == 0 {
-			err = errors.New("it has none")
-		}
-		f.out.quote(strings.Join(roles, "\n"))
+	if err := f.grantStep(ctx, "AcrPull", f.registry); err != nil {
 		return err
-	})
+	}
+	return f.grantStep(ctx, blobReader, f.wsStorage)
 }
 
 func (f *flow) grantStep(ctx context.Context, role, scope string) error {

@@ -22,8 +22,8 @@ import (
 // there.
 func TestDocumentedFlow(t *testing.T) {
 	t.Parallel()
-	covers.C(t, goSDK, "R-114", "R-115", "R-116", "R-117", "R-119", "R-120", "R-124", "R-126", "R-157", "R-158", "R-201", "R-202", "R-205",
-		"R-210", "R-211", "R-212", "R-214", "R-217", "R-601", "R-603", "R-604", "R-605", "R-606", "R-608", "R-609", "R-616")
+	covers.C(t, goSDK, "R-115", "R-116", "R-117", "R-119", "R-120", "R-124", "R-126", "R-157", "R-158", "R-201", "R-202", "R-205",
+		"R-210", "R-211", "R-212", "R-214", "R-217", "R-601", "R-604", "R-605", "R-606", "R-609")
 	s := start(t, nil)
 	ctx, c := t.Context(), s.cloud
 	f := flowOf(t, s, "sai", "go")
@@ -77,7 +77,6 @@ func TestDocumentedFlow(t *testing.T) {
 	t.Run("automatic roles", func(t *testing.T) {
 		roles, err := c.held(ctx, f.principal)
 		must(t, err)
-		slices.Sort(roles)
 		if !slices.Equal(roles, systemAssigned) {
 			t.Errorf("the identity holds %q", roles)
 		}
@@ -110,7 +109,16 @@ func TestDocumentedFlow(t *testing.T) {
 		contains(t, "storage-initializer", initializer, "Downloaded model", f.principal)
 	})
 
-	t.Run("assets are registered", func(t *testing.T) {
+	t.Run("environment is registered", func(t *testing.T) {
+		pager := c.environments.NewListPager(group, workspace, "CliV2AnonymousEnvironment", nil)
+		page, err := pager.NextPage(ctx)
+		must(t, err)
+		if len(page.Value) != 1 || *page.Value[0].Properties.Image != scorerImage {
+			t.Errorf("%d environments", len(page.Value))
+		}
+	})
+
+	t.Run("model is registered", func(t *testing.T) {
 		model, err := readFolder(filepath.Join(s.files, contentRoot, "model-1", "model"))
 		must(t, err)
 		got, err := c.models.Get(ctx, group, workspace, model.hash, "1", nil)
@@ -132,12 +140,20 @@ func TestDocumentedFlow(t *testing.T) {
 	})
 
 	t.Run("recreated", func(t *testing.T) {
-		covers.C(t, goSDK, "R-802", "R-803", "R-804", "R-807")
+		covers.C(t, goSDK, "R-801", "R-802", "R-804", "R-807")
 		must(t, c.deleteEndpoint(ctx, f.endpoint))
 		for _, name := range []string{"blue", "green"} {
 			if state, err := c.provisioningState(ctx, f.endpoint, name); err != nil || state != "" {
 				t.Errorf("%s is %q (%v) after its endpoint was deleted", name, state, err)
 			}
+		}
+		if left := s.emulator.Status().Deployments; len(left) != 0 {
+			t.Errorf("still running: %+v", left)
+		}
+		if got, err := readFolder(filepath.Join(s.files, contentRoot, "model-1", "model")); err != nil {
+			t.Error(err)
+		} else if _, err := c.models.Get(ctx, group, workspace, got.hash, "1", nil); err != nil {
+			t.Errorf("the model went with the endpoint: %v", err)
 		}
 		definition, err := loadEndpoint(f.file(f.scenario.endpointFile))
 		must(t, err)

@@ -3,6 +3,7 @@ package scenarios
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
@@ -61,5 +62,6 @@ func (c *cloud) held(ctx context.Context, principal string) ([]string, error) {
 			out = append(out, *role.Properties.RoleName+" at "+scope[strings.LastIndexByte(scope, '/')+1:])
 		}
 	}
+	slices.Sort(out)
 	return out, nil
 }

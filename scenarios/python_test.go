@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	ml "github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/machinelearning/armmachinelearning/v4"
+
 	"github.com/amlocal/amlocal/arm/machinelearning"
 	"github.com/amlocal/amlocal/azure"
 	"github.com/amlocal/amlocal/internal/covers"
@@ -64,6 +66,9 @@ func TestScripts(t *testing.T) {
 func (f *flow) reads(t *testing.T, variant string) {
 	f.variant = variant
 	must(t, f.deploy(t.Context(), variant))
+	initializer, err := f.cloud.logs(t.Context(), f.endpoint, variant, ml.ContainerTypeStorageInitializer)
+	must(t, err)
+	contains(t, "nothing is built twice", initializer, "is in the cache")
 	must(t, f.scoreStep(t.Context(), "score "+variant, variant))
 	log, err := f.cloud.logs(t.Context(), f.endpoint, variant, "")
 	must(t, err)
@@ -146,7 +151,7 @@ func TestBrokenScripts(t *testing.T) {
 		})
 	}
 	t.Run("run raises", func(t *testing.T) {
-		covers.C(t, goSDK, "R-610", "R-1036")
+		covers.C(t, goSDK, "R-1036")
 		d := f.script(t, "run-raises", "def init():\n    pass\n\ndef run(data):\n    raise ValueError('not these rows')\n")
 		_, err := f.cloud.deploy(t.Context(), f.endpoint, d)
 		must(t, err)

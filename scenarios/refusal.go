@@ -125,13 +125,7 @@ func (f *flow) cleanUp(ctx context.Context) error {
 			return err
 		}
 		_, err := f.cloud.endpoints.Get(ctx, group, workspace, f.endpoint, nil)
-		switch {
-		case err == nil:
-			return errors.New("it is still there")
-		case !notFound(err):
-			return err
-		}
-		return nil
+		return gone(err)
 	})
 	if err != nil {
 		return err
@@ -144,7 +138,24 @@ func (f *flow) cleanUp(ctx context.Context) error {
 		return err
 	}
 	return f.out.step("delete identity "+f.scenario.identity, func() error {
-		_, err := f.cloud.identities.Delete(ctx, group, f.scenario.identity, nil)
-		return err
+		if _, err := f.cloud.identities.Get(ctx, group, f.scenario.identity, nil); err != nil {
+			return fmt.Errorf("it did not outlive its endpoint: %w", err)
+		}
+		if _, err := f.cloud.identities.Delete(ctx, group, f.scenario.identity, nil); err != nil {
+			return err
+		}
+		_, err := f.cloud.identities.Get(ctx, group, f.scenario.identity, nil)
+		return gone(err)
 	})
+}
+
+// gone turns the answer to a GET after a deletion around.
+func gone(err error) error {
+	switch {
+	case err == nil:
+		return errors.New("it is still there")
+	case notFound(err):
+		return nil
+	}
+	return err
 }

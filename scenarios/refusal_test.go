@@ -90,7 +90,7 @@ func TestPlatformRoles(t *testing.T) {
 		must(t, err)
 		grant(t, f, "AcrPull", *ws.Properties.ContainerRegistry)
 		message, initializer := deploy(t)
-		contains(t, "the error", message, blobReader, azure.SeedStorageAccount, mismatch)
+		contains(t, "the error", message, blobReader, azure.SeedStorageAccount, f.principal, mismatch)
 		contains(t, "storage-initializer", initializer, "could not be downloaded", mismatch)
 	})
 }

@@ -35,14 +35,16 @@ func inOrder(t *testing.T, text string, parts ...string) {
 }
 
 // story is what both scenarios tell, whatever runs in the deployments.
-func story(scorer, account, endpoint string, between ...string) []string {
+func story(scorer, account, endpoint string, before ...string) []string {
 	return slices.Concat([]string{
 		"runner=process scorer=" + scorer + " because ", "\n",
 		"create storage account " + account,
 		"upload hello.txt",
 		"create endpoint " + endpoint,
-	}, between, []string{
+	}, before, []string{
 		"assign Storage Blob Data Reader on " + account,
+		"read the identity's roles",
+		"Storage Blob Data Reader at " + account,
 		"create deployment blue\n",
 		"all traffic to blue",
 		"Blob contains: Hello from a blob",
@@ -78,16 +80,23 @@ var systemAssigned = []string{
 
 func TestSAI(t *testing.T) {
 	t.Parallel()
-	covers.C(t, goSDK, "R-113", "R-118", "R-121", "R-122", "R-123", "R-127", "R-128", "R-129", "R-206", "R-602", "R-801", "R-1001", "R-1033")
-	inOrder(t, run(t, "sai", func(o *Options) { o.Scorer = "go" }), story("go", "saidemostorage", "my-sai-endpoint", systemAssigned...)...)
+	covers.C(t, goSDK, "R-113", "R-118", "R-121", "R-122", "R-123", "R-127", "R-128", "R-129", "R-206", "R-1001", "R-1033")
+	text := run(t, "sai", func(o *Options) { o.Scorer = "go" })
+	inOrder(t, text, story("go", "saidemostorage", "my-sai-endpoint")...)
+	contains(t, "the automatic roles", text, systemAssigned...)
 }
 
 func TestUAI(t *testing.T) {
 	t.Parallel()
-	covers.C(t, goSDK, "R-131", "R-133", "R-134", "R-136", "R-137", "R-140", "R-216", "R-227", "R-806", "R-1001", "R-1033")
-	inOrder(t, run(t, "uai", func(o *Options) { o.Scorer = "go" }), story("go", "uaidemostorage", "my-uai-endpoint",
-		"assign AcrPull on amlocalwsregistry", "assign Storage Blob Data Reader on amlocalwsstorage",
-		"AcrPull at amlocalwsregistry\n          | Storage Blob Data Reader at amlocalwsstorage\n ")...)
+	covers.C(t, goSDK, "R-131", "R-133", "R-134", "R-136", "R-137", "R-140", "R-216", "R-227", "R-1001", "R-1033")
+	text := run(t, "uai", func(o *Options) { o.Scorer = "go" })
+	inOrder(t, text, story("go", "uaidemostorage", "my-uai-endpoint",
+		"assign AcrPull on amlocalwsregistry", "assign Storage Blob Data Reader on amlocalwsstorage")...)
+	contains(t, "exactly three roles", text, "read the identity's roles\n"+
+		"          | AcrPull at amlocalwsregistry\n"+
+		"          | Storage Blob Data Reader at amlocalwsstorage\n"+
+		"          | Storage Blob Data Reader at uaidemostorage\n ")
+	inOrder(t, text, "delete endpoint my-uai-endpoint", "delete identity my-uai\n")
 }
 
 // TestPythonStory is the whole story with the how-to's script, without a way
@@ -96,7 +105,7 @@ func TestPythonStory(t *testing.T) {
 	needPython(t)
 	covers.C(t, goSDK, "R-517", "R-518", "R-520", "R-1033", "R-1035")
 	text := run(t, "sai", func(o *Options) { o.Offline = true })
-	inOrder(t, text, story("python", "saidemostorage", "my-sai-endpoint", systemAssigned...)...)
+	inOrder(t, text, story("python", "saidemostorage", "my-sai-endpoint")...)
 	contains(t, "the script's own frames", text, "Traceback (most recent call last):", `score_managedidentity.py", line `, "in init")
 }
 
