@@ -28,6 +28,10 @@ type Backend struct {
 	vols    *volumes
 	cleanup sync.WaitGroup // of ended instances
 
+	// life ends when waiting for the engine is given up.
+	life   context.Context
+	giveUp context.CancelFunc
+
 	imageMu  sync.Mutex
 	agentRef string
 
@@ -71,6 +75,7 @@ func New(cfg Config) (*Backend, error) {
 		return nil, err
 	}
 	b := &Backend{cfg: cfg, eng: eng, instances: map[netip.Addr]*instance{}}
+	b.life, b.giveUp = context.WithCancel(context.Background())
 	b.agent, b.nets, b.vols = newAgent(b), newNetworks(b), newVolumes(b)
 	b.agent.load()
 	return b, nil
@@ -215,6 +220,16 @@ func (b *Backend) Sweep(ctx context.Context) error {
 	for _, c := range containers {
 		if c.id == b.agent.record.Container && c.running {
 			agent = c.id
+		}
+	}
+	return b.removeAll(ctx, containers, agent)
+}
+
+// removeAll removes everything with our label but for one agent and what it
+// needs.
+func (b *Backend) removeAll(ctx context.Context, containers []containerInfo, agent string) error {
+	for _, c := range containers {
+		if c.id == agent {
 			continue
 		}
 		if err := b.eng.remove(ctx, c.id); err != nil {
@@ -226,10 +241,10 @@ func (b *Backend) Sweep(ctx context.Context) error {
 		return fmt.Errorf("docker: %w", err)
 	}
 	for _, n := range nets {
+		if agent != "" && n.labels[roleLabel] == "control" {
+			continue
+		}
 		if agent != "" {
-			if n.labels[roleLabel] == "control" {
-				continue
-			}
 			if err := b.eng.disconnect(ctx, n.id, agent); err != nil && !errors.Is(err, errNotFound) {
 				b.cfg.Logf("docker: %v", err)
 			}
@@ -269,19 +284,24 @@ func (b *Backend) Close() error {
 	defer cancel()
 	var stops sync.WaitGroup
 	for _, i := range left {
-		stops.Go(func() { _ = i.Stop(grace) })
+		stops.Go(func() {
+			if err := i.Stop(grace); err != nil {
+				b.cfg.Logf("docker: %v", err)
+			}
+		})
 	}
 	stops.Wait()
+	b.giveUp()
 	b.cleanup.Wait()
 	ctx, cancel := cleaning()
 	defer cancel()
 	err := b.agent.close(ctx)
 	if b.machine != nil { // the engine was spoken to
-		for _, v := range b.vols.kept() {
-			if gone := b.eng.removeVolume(ctx, v); gone != nil && !errors.Is(gone, errNotFound) {
-				err = errors.Join(err, gone)
-			}
+		containers, listing := b.eng.containers(ctx, b.ours())
+		if listing == nil {
+			listing = b.removeAll(ctx, containers, "")
 		}
+		err = errors.Join(err, listing)
 	}
 	return errors.Join(err, b.eng.close())
 }

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
@@ -107,6 +108,12 @@ func dial(host string) (*dockerEngine, error) {
 	return &dockerEngine{api}, nil
 }
 
+// wholly is for what must not be broken off: the engine would go on, and nobody
+// would know the name of what it made.
+func wholly(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+}
+
 func (e *dockerEngine) close() error { return e.api.Close() }
 
 // tell gives the errors the package tells apart their names.
@@ -173,6 +180,8 @@ func (e *dockerEngine) importImage(ctx context.Context, repository, tag string, 
 }
 
 func (e *dockerEngine) createNetwork(ctx context.Context, n networkSpec) (string, error) {
+	ctx, cancel := wholly(ctx)
+	defer cancel()
 	made, err := e.api.NetworkCreate(ctx, n.name, network.CreateOptions{
 		Driver: "bridge", Internal: n.internal, Options: n.options, Labels: n.labels,
 		IPAM: &network.IPAM{Driver: "default", Config: []network.IPAMConfig{{Subnet: n.prefix.String()}}},

@@ -59,6 +59,8 @@ type containerInfo struct {
 }
 
 func (e *dockerEngine) create(ctx context.Context, c containerSpec) (string, error) {
+	ctx, cancel := wholly(ctx)
+	defer cancel()
 	config := &container.Config{Image: c.image, Cmd: c.cmd, Env: c.env, User: c.user, Labels: c.labels, AttachStdout: true, AttachStderr: true}
 	host := &container.HostConfig{
 		CapDrop: []string{"ALL"}, CapAdd: c.capabilities, SecurityOpt: []string{"no-new-privileges"},

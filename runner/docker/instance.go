@@ -171,8 +171,11 @@ func (i *instance) watch(output io.Closer, copied <-chan struct{}) {
 
 // awaitEnd waits for the end of a container, also while the engine is away.
 func (b *Backend) awaitEnd(id string) (code int, outOfMemory bool) {
-	ctx := context.Background()
+	ctx := b.life
 	for {
+		if ctx.Err() != nil {
+			return 137, false
+		}
 		code, err := b.eng.wait(ctx, id)
 		if errors.Is(err, errNotFound) {
 			return 137, false // removed behind our back
@@ -189,7 +192,10 @@ func (b *Backend) awaitEnd(id string) (code int, outOfMemory bool) {
 		case err == nil && inspectErr != nil:
 			return code, false
 		}
-		time.Sleep(500 * time.Millisecond)
+		select {
+		case <-ctx.Done():
+		case <-time.After(500 * time.Millisecond):
+		}
 	}
 }
 
@@ -271,27 +277,39 @@ func (i *instance) Done() <-chan struct{} { return i.done }
 // ExitCode is the container's; 128 and the signal for one that was killed.
 func (i *instance) ExitCode() int { return int(i.code.Load()) }
 
+// stopLimit is how long the engine may take to do what Stop asked.
+const stopLimit = 20 * time.Second
+
 // Stop sends the image's stop signal, SIGTERM unless it names another, and
-// SIGKILL when ctx ends. When it returns, nothing of the instance is left.
+// SIGKILL when ctx ends. When it returns without error, nothing of the instance
+// is left.
 func (i *instance) Stop(ctx context.Context) error {
-	defer func() { <-i.gone }()
-	for _, signal := range []string{i.stopSignal, "SIGKILL"} {
-		select {
-		case <-i.done:
-			return nil
-		default:
-		}
-		sending, cancel := cleaning()
-		if err := i.b.eng.signal(sending, i.container, signal); err != nil && !errors.Is(err, errNotFound) && !errors.Is(err, errConflict) {
-			i.b.cfg.Logf("docker: %s to instance %s: %v", signal, i.id, err)
-		}
-		cancel()
-		select {
-		case <-i.done:
-			return nil
-		case <-ctx.Done():
-		}
+	i.send(i.stopSignal)
+	select {
+	case <-i.done:
+	case <-ctx.Done():
+		i.send("SIGKILL")
 	}
-	<-i.done
-	return nil
+	limit := time.NewTimer(stopLimit)
+	defer limit.Stop()
+	select {
+	case <-i.gone:
+		return nil
+	case <-limit.C:
+		return fmt.Errorf("docker: the container engine does not end instance %s", i.id)
+	}
+}
+
+func (i *instance) send(signal string) {
+	select {
+	case <-i.done:
+		return
+	default:
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
+	defer cancel()
+	err := i.b.eng.signal(ctx, i.container, signal)
+	if err != nil && !errors.Is(err, errNotFound) && !errors.Is(err, errConflict) { // it has just ended
+		i.b.cfg.Logf("docker: %s to instance %s: %v", signal, i.id, err)
+	}
 }

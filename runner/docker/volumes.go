@@ -288,17 +288,3 @@ func folder(w *tar.Writer, source string) error {
 		return err
 	})
 }
-
-// kept are the volumes that stay as long as the back end does.
-func (v *volumes) kept() []string {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	var out []string
-	if v.trust != "" {
-		out = append(out, v.trust)
-	}
-	if len(v.resolvers) > 0 {
-		out = append(out, v.b.thing("dns"))
-	}
-	return out
-}
