@@ -110,6 +110,6 @@ func FuzzFollow(f *testing.F) {
 		if log.Len() > 0 && !strings.HasSuffix(log.String(), "\n") {
 			t.Errorf("the log ends in half a line: %q", log.String())
 		}
-		failure(recipe{Base: &found{}, Requirements: []string{"a"}}, interpreter{}, &stepError{}, out)
+		_ = failure(recipe{Base: &found{}, Requirements: []string{"a"}}, interpreter{}, &stepError{}, out)
 	})
 }
