@@ -21,6 +21,7 @@ import (
 	"github.com/amlocal/amlocal/azure"
 	"github.com/amlocal/amlocal/blobfake"
 	"github.com/amlocal/amlocal/entra"
+	"github.com/amlocal/amlocal/entra/graph"
 	"github.com/amlocal/amlocal/gateway"
 	"github.com/amlocal/amlocal/intercept"
 	"github.com/amlocal/amlocal/internal/audit"
@@ -48,6 +49,7 @@ type Emulator struct {
 	authority *intercept.Authority
 
 	entra       *entra.Service
+	graph       *graph.Service
 	rbac        *rbac.Index
 	blobs       *blobfake.Service
 	arm         *arm.Service
@@ -196,6 +198,9 @@ func (e *Emulator) wire(ctx context.Context) (err error) {
 		return err
 	}
 	e.onClose(func(context.Context) error { return e.entra.Close() })
+	if err = e.wireGraph(); err != nil {
+		return err
+	}
 	accounts := &accountAdapter{}
 	if e.blobs, err = blobfake.New(blobfake.Deps{
 		Documents: e.store, Files: e.store.Files(), Clock: c.Clock, Audit: e.audit,

@@ -27,6 +27,8 @@ func (e *Emulator) route(host string) (http.Handler, intercept.Verdict) {
 	switch class.Service {
 	case azure.ServiceEntra:
 		return e.entra, emulated
+	case azure.ServiceGraph:
+		return e.graph, emulated
 	case azure.ServiceARM:
 		return e.arm, emulated
 	case azure.ServiceBlob:

@@ -94,6 +94,7 @@ var hostTable = []hostRow{
 	{"login.windows.net", HostEmulated, ServiceEntra, "Microsoft Entra ID", false},
 	{"sts.windows.net", HostEmulated, ServiceEntra, "Microsoft Entra ID", false},
 	{"management.azure.com", HostEmulated, ServiceARM, "Azure Resource Manager", false},
+	{"graph.microsoft.com", HostEmulated, ServiceGraph, "Microsoft Graph", false},
 	{"{name}.blob.core.windows.net", HostEmulated, ServiceBlob, "Azure Blob Storage", false},
 	{"{name}.{region}.inference.ml.azure.com", HostEmulated, ServiceScoring, "Azure Machine Learning online endpoints", false},
 	{"{region}.api.azureml.ms", HostEmulated, ServiceAzureMLAPI, "the Azure Machine Learning regional API", false},
@@ -109,7 +110,6 @@ var hostTable = []hostRow{
 	{"vortex.data.microsoft.com", HostRefused, "", "Microsoft telemetry", true},
 
 	// Refused: known by purpose, not emulated yet.
-	{"graph.microsoft.com", HostRefused, ServiceGraph, "Microsoft Graph", false},
 	{"graph.windows.net", HostRefused, ServiceGraph, "Azure AD Graph", false},
 	{"{name}.vault.azure.net", HostRefused, ServiceVault, "Azure Key Vault", false},
 	{"{name}.azurecr.io", HostRefused, ServiceRegistry, "Azure Container Registry", false},

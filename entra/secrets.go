@@ -6,6 +6,8 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/amlocal/amlocal/store"
@@ -15,6 +17,8 @@ import (
 type secretRecord struct {
 	Salt []byte `json:"salt"`
 	Hash []byte `json:"hash"`
+	// KeyID names a secret that can be taken away again.
+	KeyID string `json:"keyId,omitempty"`
 	// Expires is zero for a secret that does not.
 	Expires time.Time `json:"expires,omitzero"`
 }
@@ -30,20 +34,33 @@ func (s *Service) SetSecret(tx store.Tx, appID, secret string) error {
 // AddSecret gives the application one more client secret; a zero expires means
 // never.
 func (s *Service) AddSecret(tx store.Tx, appID, secret string, expires time.Time) error {
+	if _, ok := s.PrincipalByAppID(tx, appID); !ok {
+		return fmt.Errorf("entra: no application %s", appID)
+	}
+	return s.AddPassword(tx, appID, "", secret, expires)
+}
+
+// AddPassword is AddSecret with a name for the secret, and for applications
+// that have no service principal yet: nobody signs in with it before that.
+func (s *Service) AddPassword(tx store.Tx, appID, keyID, secret string, expires time.Time) error {
 	if secret == "" {
 		return errors.New("entra: an empty client secret")
 	}
-	p, ok := s.PrincipalByAppID(tx, appID)
-	switch {
-	case !ok:
-		return fmt.Errorf("entra: no application %s", appID)
-	case p.IsManagedIdentity():
+	if p, ok := s.PrincipalByAppID(tx, appID); ok && p.IsManagedIdentity() {
 		return fmt.Errorf("entra: %s is a managed identity and cannot have a secret", appID)
 	}
 	salt := make([]byte, 16)
 	_, _ = rand.Read(salt) // never fails (crypto/rand)
 	records, _ := getRecord[[]secretRecord](tx, secretsBucket, []byte(fold(appID)))
-	records = append(records, secretRecord{Salt: salt, Hash: hashSecret(salt, secret), Expires: expires})
+	records = append(records, secretRecord{Salt: salt, Hash: hashSecret(salt, secret), KeyID: keyID, Expires: expires})
+	return putRecord(tx, secretsBucket, []byte(fold(appID)), records)
+}
+
+// RemovePassword takes away the secret of that name; one that is not there is
+// no error. Tokens already issued stay valid until they expire.
+func (s *Service) RemovePassword(tx store.Tx, appID, keyID string) error {
+	records, _ := getRecord[[]secretRecord](tx, secretsBucket, []byte(fold(appID)))
+	records = slices.DeleteFunc(records, func(r secretRecord) bool { return r.KeyID != "" && strings.EqualFold(r.KeyID, keyID) })
 	return putRecord(tx, secretsBucket, []byte(fold(appID)), records)
 }
 
