@@ -1,6 +1,7 @@
 package amlocal
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -66,7 +67,10 @@ func (e *Emulator) Status() Status {
 }
 
 // LastDenial is the newest request that RBAC refused.
-func (e *Emulator) LastDenial() (audit.Entry, bool) { return e.audit.LastDenial() }
+func (e *Emulator) LastDenial() (audit.Entry, bool) {
+	entry, ok := e.audit.LastDenial()
+	return e.assignable(context.Background(), entry), ok
+}
 
 // serveDecisions lists refusals, newest first: ?last=N.
 func (e *Emulator) serveDecisions(w http.ResponseWriter, r *http.Request) {
@@ -75,7 +79,11 @@ func (e *Emulator) serveDecisions(w http.ResponseWriter, r *http.Request) {
 		adminError(w, http.StatusBadRequest, "last must be a positive number")
 		return
 	}
-	reply(w, http.StatusOK, map[string]any{"value": e.audit.Recent(n, true)})
+	list := e.audit.Recent(n, true)
+	for i := range list {
+		list[i] = e.assignable(r.Context(), list[i])
+	}
+	reply(w, http.StatusOK, map[string]any{"value": list})
 }
 
 func (e *Emulator) serveRequest(w http.ResponseWriter, r *http.Request) {
@@ -84,7 +92,7 @@ func (e *Emulator) serveRequest(w http.ResponseWriter, r *http.Request) {
 		adminError(w, http.StatusNotFound, "no recent request has this id; the audit log keeps the newest ones of this run")
 		return
 	}
-	reply(w, http.StatusOK, entry)
+	reply(w, http.StatusOK, e.assignable(r.Context(), entry))
 }
 
 // serveLogs answers a deployment's log as text: ?container=&tail=&follow=true.

@@ -139,6 +139,7 @@ func (c *Catalog) best(open []need, tier int) (best choice) {
 // stands in the resource group (account, registry, workspace), else group or
 // subscription. What makes or deletes such a resource needs its role around it.
 func Place(check azure.Check) string {
+	check.Scope = AssignableScope(check.Scope)
 	seg := strings.Split(strings.TrimRight(check.Scope, "/"), "/")
 	const top = 9 // "", subscriptions, S, resourceGroups, G, providers, NS, type, name
 	if len(seg) < top || !strings.EqualFold(seg[1], "subscriptions") || !strings.EqualFold(seg[3], "resourceGroups") || !strings.EqualFold(seg[5], "providers") {
@@ -155,6 +156,19 @@ func Place(check azure.Check) string {
 		return strings.Join(seg[:5], "/")
 	}
 	return strings.Join(seg[:top], "/")
+}
+
+// AssignableScope is what a role assignment or definition is about, when scope
+// is the id of one; any other scope is itself.
+func AssignableScope(scope string) string {
+	i := strings.LastIndex(strings.ToLower(scope), "/providers/microsoft.authorization/")
+	switch {
+	case i < 0:
+		return scope
+	case i == 0:
+		return "/"
+	}
+	return scope[:i]
 }
 
 // AssignCommand is the line that gives a role to a principal at a scope.

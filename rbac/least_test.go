@@ -52,6 +52,10 @@ func TestLeast(t *testing.T) {
 			{Action: "Microsoft.Storage/storageAccounts/write", Scope: leastAcc},
 			{Action: "Microsoft.Storage/storageAccounts/listKeys/action", Scope: leastAcc},
 		}, "Storage Account Contributor at rg", 0},
+		{"who assigns roles", []azure.Check{
+			{Action: "Microsoft.Authorization/roleAssignments/write", Scope: leastAcc + "/providers/Microsoft.Authorization/roleAssignments/a"},
+			{Action: "Microsoft.Authorization/roleAssignments/write", Scope: leastAcc + "/providers/Microsoft.Authorization/roleAssignments/b"},
+		}, "Role Based Access Control Administrator at one", 0},
 		{"no role at all", []azure.Check{{Action: "Contoso.Things/things/frobnicate/action", Data: true, Scope: leastRG}}, "", 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

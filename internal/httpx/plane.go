@@ -14,6 +14,10 @@ import (
 	"github.com/amlocal/amlocal/internal/clock"
 )
 
+// WhyHeader is set on every refusal for want of a role, to the id that
+// `amlocal why` takes. The answer's body stays Azure's.
+const WhyHeader = "x-amlocal-why"
+
 // Plane is what one wire dialect adds to the chain. All rows of a service run
 // through one Plane.
 //
@@ -173,6 +177,9 @@ func (p *Plane) fail(w *recorder, r *http.Request, entry *audit.Entry, err error
 	}
 	for name, values := range e.Header {
 		w.Header()[name] = values
+	}
+	if entry.Denied() {
+		w.Header().Set(WhyHeader, entry.RequestID)
 	}
 	p.Encode(w, r, e)
 }
