@@ -17,6 +17,15 @@ import (
 // route decides what a host name leads to.
 func (e *Emulator) route(host string) (http.Handler, intercept.Verdict) {
 	class := e.hosts.Classify(host)
+	handler, verdict := e.lead(class)
+	if handler != nil && tlsOnly[class.Service] {
+		handler = overTLS(handler)
+	}
+	return handler, verdict
+}
+
+// lead is the handler of a classified name.
+func (e *Emulator) lead(class azure.HostClass) (http.Handler, intercept.Verdict) {
 	switch class.Kind {
 	case azure.HostPassed:
 		return nil, intercept.Verdict{Kind: intercept.Passed}
