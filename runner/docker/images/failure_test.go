@@ -4,12 +4,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/amlocal/amlocal/internal/covers"
 	"github.com/amlocal/amlocal/runner"
 )
 
 func TestFailure(t *testing.T) {
-	covers.R(t, "R-522")
 	const pip = `Step 7/19 : RUN ["/azureml-envs/amlocal/bin/python","-m","pip","install","--no-cache-dir","-r","/build/requirements.txt"]`
 	r := recipe{Base: &found{name: "b:1"}, Requirements: []string{"numpy==1.2", "scikit_learn==9.9", "requests"}}
 	for _, tt := range []struct {

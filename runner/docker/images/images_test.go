@@ -10,7 +10,6 @@ import (
 
 	"github.com/docker/docker/api/types/image"
 
-	"github.com/amlocal/amlocal/internal/covers"
 	"github.com/amlocal/amlocal/runner"
 )
 
@@ -22,7 +21,6 @@ const (
 
 // TestWhichImage is the rule of what an environment gets, or why not.
 func TestWhichImage(t *testing.T) {
-	covers.R(t, "R-522")
 	other := anImage("mine:1")
 	other.Architecture = "arm64"
 	windows := anImage("win:1")

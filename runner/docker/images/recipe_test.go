@@ -4,12 +4,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/amlocal/amlocal/internal/covers"
 )
 
 func TestDockerfile(t *testing.T) {
-	covers.R(t, "R-522")
 	base := &found{name: "some/base:1", id: "sha256:1", env: []string{"X=1", "PATH=/opt/bin:/bin"}}
 	for _, tt := range []struct {
 		name   string
