@@ -20,8 +20,11 @@ import (
 type world struct {
 	Accounts    []worldAccount      `yaml:"accounts"`
 	Identities  []worldIdentity     `yaml:"identities"`
+	Principals  worldPrincipals     `yaml:"principals"`
 	Assignments []worldAssignment   `yaml:"assignments"`
 	Images      map[string][]string `yaml:"images"`
+
+	raw []byte // the file, to name lines
 }
 
 type worldAccount struct {
@@ -61,9 +64,12 @@ func readWorld(path string) (*world, error) {
 	if err != nil {
 		return nil, fmt.Errorf("world file: %w", err)
 	}
-	w := new(world)
+	w := &world{raw: raw}
 	if err := yaml.UnmarshalWithOptions(raw, w, yaml.Strict()); err != nil {
 		return nil, fmt.Errorf("world file %s: %s", path, yaml.FormatError(err, false, true))
+	}
+	if list := w.mistakes(); len(list) > 0 {
+		return nil, fmt.Errorf("world file: %w", worldError(path, raw, list))
 	}
 	return w, nil
 }
@@ -73,6 +79,10 @@ func readWorld(path string) (*world, error) {
 func (e *Emulator) applyWorld(ctx context.Context, w *world) error {
 	c, err := e.ownerClient(ctx)
 	if err != nil {
+		return err
+	}
+	principals := map[string]string{} // names to object ids
+	if err := e.applyPrincipals(ctx, w, principals); err != nil {
 		return err
 	}
 	ids := map[string]string{} // what "account:NAME" and "identity NAME" mean
@@ -98,9 +108,12 @@ func (e *Emulator) applyWorld(ctx context.Context, w *world) error {
 		}
 		principals[i.Name] = made.Properties.PrincipalID
 	}
-	for _, a := range w.Assignments {
+	if err := e.applyMembers(ctx, w, principals); err != nil {
+		return err
+	}
+	for n, a := range w.Assignments {
 		if err := e.applyAssignment(ctx, c, a, ids, principals); err != nil {
-			return fmt.Errorf("assignment of %q to %s: %w", a.Role, a.Principal, err)
+			return worldError(filepath.Base(e.config.World), w.raw, []mistake{{fmt.Sprintf("$.assignments[%d]", n), fmt.Sprintf("%s to %s: %v", a.Role, a.Principal, err)}})
 		}
 	}
 	return nil
@@ -138,6 +151,10 @@ func (e *Emulator) applyAssignment(ctx context.Context, c *ownerClient, a worldA
 		if role, ok = e.rbac.Definition(a.Role); !ok {
 			return fmt.Errorf("there is no such role")
 		}
+	}
+	principal, err := e.worldPrincipal(ctx, a.Principal, principals)
+	if err != nil {
+		return err
 	}
 	properties := map[string]any{
 		"roleDefinitionId": seedSubscription + "/providers/Microsoft.Authorization/roleDefinitions/" + role.ID,

@@ -1,0 +1,168 @@
+package amlocal
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+)
+
+// The shapes of names in a world file; docs/world.schema.json has the same.
+var (
+	worldAccountName   = regexp.MustCompile(`^[a-z0-9]{3,24}$`)
+	worldContainerName = regexp.MustCompile(`^[a-z0-9](-?[a-z0-9]){2,62}$`)
+	worldIdentityName  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{2,127}$`)
+	worldUserName      = regexp.MustCompile(`^[A-Za-z0-9'._!#^~-]+(@[A-Za-z0-9.-]+)?$`)
+	worldScopeShape    = regexp.MustCompile(`^(/|/subscriptions/.+|subscription|(group|account|registry|vault|workspace):[^/]+|container:[^/]+/[^/]+)$`)
+)
+
+// mistake is something in a world file that cannot be meant.
+type mistake struct {
+	path, message string // path as yaml.PathString takes it
+}
+
+// mistakes are all that can be found without applying the world.
+func (w *world) mistakes() (out []mistake) {
+	say := func(path, format string, args ...any) {
+		out = append(out, mistake{path, fmt.Sprintf(format, args...)})
+	}
+	shape := func(path, value string, want *regexp.Regexp, what string) {
+		if value == "" {
+			say(path, "this is missing")
+		} else if !want.MatchString(value) {
+			say(path, "%q is no name of %s", value, what)
+		}
+	}
+	names := map[string]bool{}
+	once := func(path, kind, name string) {
+		key := kind + "\x00" + strings.ToLower(name)
+		if name != "" && names[key] {
+			say(path, "%q is there twice", name)
+		}
+		names[key] = true
+	}
+	for i, a := range w.Accounts {
+		at := fmt.Sprintf("$.accounts[%d]", i)
+		shape(at+".name", a.Name, worldAccountName, "a storage account (3 to 24 lower-case letters and digits)")
+		once(at+".name", "account", a.Name)
+		for j, c := range a.Containers {
+			at := fmt.Sprintf("%s.containers[%d]", at, j)
+			shape(at+".name", c.Name, worldContainerName, "a container (3 to 63 lower-case letters, digits and single hyphens)")
+			once(at+".name", "container "+a.Name, c.Name)
+			for k, b := range c.Blobs {
+				at := fmt.Sprintf("%s.blobs[%d]", at, k)
+				if b.Name == "" {
+					say(at+".name", "this is missing")
+				}
+				if b.File != "" && b.Text != "" {
+					say(at+".text", "a blob has a file or a text, not both")
+				}
+			}
+		}
+	}
+	for i, id := range w.Identities {
+		at := fmt.Sprintf("$.identities[%d].name", i)
+		shape(at, id.Name, worldIdentityName, "an identity (3 to 128 letters, digits, - and _)")
+		once(at, "principal", id.Name)
+	}
+	w.principalMistakes(say, shape, once)
+	for i, a := range w.Assignments {
+		at := fmt.Sprintf("$.assignments[%d]", i)
+		if a.Principal == "" {
+			say(at+".principal", "this is missing")
+		}
+		if a.Role == "" {
+			say(at+".role", "this is missing")
+		}
+		switch {
+		case a.Scope == "":
+			say(at+".scope", "this is missing")
+		case !worldScopeShape.MatchString(a.Scope):
+			say(at+".scope", "%q is none of subscription, group:, account:, container:ACCOUNT/CONTAINER, registry:, vault:, workspace:, or a resource id", a.Scope)
+		}
+	}
+	for image, argv := range w.Images {
+		if len(argv) == 0 || argv[0] == "" {
+			say("$.images.'"+strings.ReplaceAll(image, "'", `\'`)+"'", "an image needs the command that stands for it")
+		}
+	}
+	return out
+}
+
+func (w *world) principalMistakes(say func(path, format string, args ...any), shape func(string, string, *regexp.Regexp, string), once func(path, kind, name string)) {
+	guid := func(path, value string) {
+		if value != "" && !guidShape.MatchString(value) {
+			say(path, "%q is no GUID", value)
+		}
+	}
+	for i, u := range w.Principals.Users {
+		at := fmt.Sprintf("$.principals.users[%d]", i)
+		shape(at+".name", u.Name, worldUserName, "a user")
+		once(at+".name", "principal", u.Name)
+		guid(at+".objectId", u.ObjectID)
+	}
+	for i, sp := range w.Principals.ServicePrincipals {
+		at := fmt.Sprintf("$.principals.servicePrincipals[%d]", i)
+		if strings.TrimSpace(sp.Name) == "" {
+			say(at+".name", "this is missing")
+		}
+		once(at+".name", "principal", sp.Name)
+		guid(at+".objectId", sp.ObjectID)
+		guid(at+".clientId", sp.ClientID)
+	}
+	for i, g := range w.Principals.Groups {
+		at := fmt.Sprintf("$.principals.groups[%d]", i)
+		if strings.TrimSpace(g.Name) == "" {
+			say(at+".name", "this is missing")
+		}
+		once(at+".name", "principal", g.Name)
+		guid(at+".objectId", g.ObjectID)
+		for j, m := range g.Members {
+			if m == "" {
+				say(fmt.Sprintf("%s.members[%d]", at, j), "this is empty")
+			}
+		}
+	}
+}
+
+// worldError names the file and the line of each mistake.
+func worldError(file string, raw []byte, list []mistake) error {
+	parsed, err := parser.ParseBytes(raw, 0)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, m := range list {
+		where := ""
+		if line := lineOf(parsed, m.path); line > 0 {
+			where = fmt.Sprintf(":%d", line)
+		}
+		errs = append(errs, fmt.Errorf("%s%s: %s: %s", file, where, strings.TrimPrefix(m.path, "$."), m.message))
+	}
+	return errors.Join(errs...)
+}
+
+// lineOf is the line a path stands on; of a path that is not there, the line
+// of what should hold it.
+func lineOf(file *ast.File, at string) int {
+	for at != "" && at != "$" {
+		if p, err := yaml.PathString(at); err == nil {
+			if node, err := p.FilterFile(file); err == nil && node != nil {
+				if m, ok := node.(*ast.MappingNode); ok && len(m.Values) > 0 {
+					return m.Values[0].Key.GetToken().Position.Line
+				}
+				return node.GetToken().Position.Line
+			}
+		}
+		if i := strings.LastIndexAny(at, ".["); i > 0 {
+			at = at[:i]
+		} else {
+			break
+		}
+	}
+	return 0
+}
