@@ -99,7 +99,6 @@ func (e *Emulator) applyWorld(ctx context.Context, w *world) error {
 			}
 		}
 	}
-	principals := map[string]string{}
 	for _, i := range w.Identities {
 		id := groupID(i.ResourceGroup) + "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/" + i.Name
 		var made struct{ Properties struct{ PrincipalID string } }
@@ -158,7 +157,7 @@ func (e *Emulator) applyAssignment(ctx context.Context, c *ownerClient, a worldA
 	}
 	properties := map[string]any{
 		"roleDefinitionId": seedSubscription + "/providers/Microsoft.Authorization/roleDefinitions/" + role.ID,
-		"principalId":      or(principals[a.Principal], a.Principal),
+		"principalId":      principal,
 	}
 	return c.put(ctx, scope+"/providers/Microsoft.Authorization/roleAssignments/"+uuid.NewString(), map[string]any{"properties": properties}, nil)
 }
