@@ -162,6 +162,17 @@ func (o outcome) want(t *testing.T, want map[string]any) {
 	}
 }
 
+// wantObject wants a reported object to have these values, among others.
+func (o outcome) wantObject(t *testing.T, key string, want map[string]any) {
+	t.Helper()
+	object, ok := o[key].(map[string]any)
+	if !ok {
+		t.Errorf("%s is %v, want an object", key, o[key])
+		return
+	}
+	outcome(object).want(t, want)
+}
+
 // wantText wants a reported text to hold all the parts.
 func (o outcome) wantText(t *testing.T, key string, parts ...string) {
 	t.Helper()

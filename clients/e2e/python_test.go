@@ -14,6 +14,7 @@ const azureAIML = "azure-ai-ml"
 func script(client, name string) string { return filepath.Join(clientsDir(), client, name) }
 
 func TestPythonSystemAssigned(t *testing.T) {
+	t.Parallel()
 	covers.C(t, azureAIML, "R-151", "R-152", "R-154", "R-155", "R-156", "R-157", "R-158", "R-159", "R-160", "R-161", "R-162", "R-163",
 		"R-164", "R-165", "R-166", "R-605", "R-606", "R-801", "R-1001")
 	bin := python(t, "python")
@@ -33,6 +34,7 @@ func TestPythonSystemAssigned(t *testing.T) {
 }
 
 func TestPythonUserAssigned(t *testing.T) {
+	t.Parallel()
 	covers.C(t, azureAIML, "R-153", "R-172", "R-173", "R-174", "R-175", "R-176", "R-177", "R-178", "R-806", "R-808")
 	bin := python(t, "python")
 	got := run(t, labOf(t).command(t, filepath.Join(bin, "python"), script("python", "uai.py"), "py-uai", "pyuaistorage", "py-identity"))

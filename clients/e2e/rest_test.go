@@ -10,6 +10,7 @@ import (
 // in a JSON string, traffic percentages as strings, and operations polled at
 // properties.properties.AzureAsyncOperationUri.
 func TestREST(t *testing.T) {
+	t.Parallel()
 	covers.C(t, "curl", "R-601", "R-801")
 	if lacks := lacksProgram("bash", "curl", "jq"); lacks != "" {
 		covers.NotRun(t, "curl client", lacks)
