@@ -123,6 +123,9 @@ func New(ctx context.Context, config Config) (_ *Emulator, err error) {
 	}
 	// What exists before the start is in effect.
 	e.rbac.SetDelay(e.config.Clock, e.config.RBACDelay)
+	if e.config.TokenCache > 0 {
+		e.rbac.KeepMemberships(e.config.Clock)
+	}
 	return e, nil
 }
 
@@ -193,7 +196,7 @@ func (e *Emulator) wire(ctx context.Context) (err error) {
 	if e.entra, err = entra.New(entra.Deps{
 		Documents: e.store, KeyDir: e.path("keys"), Clock: c.Clock, Audit: e.audit,
 		TenantID: azure.SeedTenantID, TenantDomain: azure.SeedTenantDomain, Sabotage: c.sabotage.entra,
-		MembersChanged: e.rbac.SetMembers, TokenCache: c.TokenCache,
+		MembersChanged: e.rbac.SetMembers, TokenCache: c.TokenCache, MembershipsInTokens: c.TokenCache > 0,
 	}); err != nil {
 		return err
 	}

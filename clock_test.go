@@ -185,3 +185,49 @@ func TestTokenCache(t *testing.T) {
 		}
 	}
 }
+
+// TestTokenCarriesItsGroups: with a token cache, who leaves a group keeps what
+// it gave until the token is renewed, and who joins waits as long; a user, and
+// everyone without the option, does not.
+func TestTokenCarriesItsGroups(t *testing.T) {
+	for _, cache := range []time.Duration{0, 24 * time.Hour} {
+		t.Run(cache.String(), func(t *testing.T) {
+			l := newLab(t, func(c *Config) { c.TokenCache = cache })
+			l.tick(t, "freeze", "")
+			l.owner.uai(t, "mine")
+			l.add(t, "user", "alice")
+			readers := l.add(t, "group", "readers")
+			l.owner.grantTo(t, readers.ObjectID, "Storage Blob Data Reader", accountID(accountOne))
+			join := func(path string, want int) {
+				for _, who := range []string{"mine", "alice"} {
+					l.adminDo(t, http.MethodPost, path, map[string]string{"group": "readers", "member": who}, want, nil)
+				}
+			}
+			reads := func(when, who string, want int) {
+				t.Helper()
+				if a := l.readRaw(t, l.tokenAs(t, who, forStorage), "2024-11-04"); a.status != want {
+					t.Errorf("%s %s reads: %d, want %d", when, who, a.status, want)
+				}
+			}
+			late := func(now, cached int) int {
+				if cache > 0 {
+					return cached
+				}
+				return now
+			}
+			reads("at first", "mine", 403)
+			l.tick(t, "advance", "1m")
+			join("members", http.StatusCreated)
+			reads("just joined,", "alice", 200)
+			reads("just joined,", "mine", late(200, 403))
+			l.tick(t, "advance", "24h")
+			reads("a day later,", "mine", 200)
+			l.tick(t, "advance", "1m")
+			join("members/remove", http.StatusOK)
+			reads("just left,", "alice", 403)
+			reads("just left,", "mine", late(403, 200))
+			l.tick(t, "advance", "24h")
+			reads("a day later,", "mine", 403)
+		})
+	}
+}

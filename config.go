@@ -63,8 +63,9 @@ type Config struct {
 	// RBACDelay is how long new and removed role assignments take to be in
 	// effect; 0: none.
 	RBACDelay time.Duration
-	// TokenCache is how long a managed identity is given the same token again;
-	// 0: half of the token's day.
+	// TokenCache is how long a managed identity is given the same token again,
+	// and with it the groups it was in when the token was issued. 0: half of
+	// the token's day, and memberships count at once.
 	TokenCache time.Duration
 	// Logf receives the emulator's own events; nil drops them.
 	Logf func(format string, args ...any)

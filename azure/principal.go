@@ -1,5 +1,7 @@
 package azure
 
+import "time"
+
 // PrincipalType is the `principalType` of a role assignment.
 type PrincipalType string
 
@@ -26,6 +28,9 @@ type Principal struct {
 	// identity itself, or the resource a system-assigned identity belongs to.
 	// Empty for everything else.
 	ResourceID string `json:"resourceId,omitempty"`
+	// MembershipsAsOf is when the groups it counts as a member of were looked
+	// up: with its token. Zero: they are looked up now.
+	MembershipsAsOf time.Time `json:"-"`
 }
 
 // IsManagedIdentity reports whether the principal belongs to an ARM resource.

@@ -34,6 +34,9 @@ type Deps struct {
 	// TokenCache is how long a managed identity's token is handed out again;
 	// 0: half of its life.
 	TokenCache time.Duration
+	// MembershipsInTokens says that a managed identity belongs to the groups
+	// it was in when its token was issued, for as long as the token lives.
+	MembershipsInTokens bool
 	// Sabotage breaks the verifier on purpose, for the run that proves the
 	// tests of refusals can fail.
 	Sabotage Sabotage

@@ -116,5 +116,8 @@ func (s *Service) principalOf(ctx context.Context, c accessClaims) (azure.Princi
 		}
 		return nil
 	})
+	if s.deps.MembershipsInTokens && p.IsManagedIdentity() {
+		p.MembershipsAsOf = time.Unix(c.IssuedAt, 0).Add(backdate).UTC()
+	}
 	return p, err
 }

@@ -29,7 +29,7 @@ func (x *Index) Decide(_ context.Context, who azure.Principal, check azure.Check
 	if complete && principal != "" {
 		x.mu.RLock()
 		var few [4]string
-		ids := x.identitiesLocked(principal, few[:0])
+		ids := x.identitiesLocked(principal, who.MembershipsAsOf, few[:0])
 		if h := x.allowingLocked(ids, q); h != nil {
 			d.Allowed, d.Assignment, d.Role = true, h.ID, h.slot.role().def.Name
 		} else {

@@ -3,6 +3,7 @@ package rbac
 import (
 	"slices"
 	"strings"
+	"time"
 )
 
 // Reach says which assignments a Filter's scope selects; values are ORed.
@@ -47,7 +48,7 @@ func (x *Index) Assignments(f Filter) []Assignment {
 	if f.PrincipalID != "" {
 		principals = append(principals, strings.ToLower(f.PrincipalID))
 		if f.ThroughGroups {
-			principals = x.identitiesLocked(principals[0], nil)
+			principals = x.identitiesLocked(principals[0], time.Time{}, nil)
 		}
 	}
 	var found []*held

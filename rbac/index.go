@@ -30,7 +30,9 @@ type Index struct {
 	membersOf   map[string]map[string]struct{} // group to members
 	clock       clock.Clock                    // read only while there is a delay
 	delay       time.Duration
-	retired     []*held // deleted, and perhaps in effect yet
+	retired     []*held     // deleted, and perhaps in effect yet
+	remember    clock.Clock // of changes of memberships; nil: nothing is
+	history     []memberChange
 }
 
 var _ azure.Authorizer = (*Index)(nil)
