@@ -40,6 +40,7 @@ type Agent struct {
 	settings Settings
 	tls      *tls.Config
 	logf     func(format string, args ...any)
+	ports    ports
 	slots    slots
 	parked   chan parked
 	queries  queries
@@ -91,12 +92,19 @@ func Run(ctx context.Context, dir string, logf func(format string, args ...any))
 
 // Serve is Run on a listener; it closes it.
 func Serve(ctx context.Context, ln net.Listener, settings Settings, logf func(format string, args ...any)) error {
+	return serve(ctx, ln, settings, ports{DNSPort, TLSPort, IdentityPort}, logf)
+}
+
+// ports are those for instances; only tests have others.
+type ports struct{ dns, tls, identity uint16 }
+
+func serve(ctx context.Context, ln net.Listener, settings Settings, at ports, logf func(format string, args ...any)) error {
 	config, err := settings.Side.TLS()
 	if err != nil {
 		return errors.Join(err, ln.Close())
 	}
 	a := &Agent{
-		settings: settings, tls: config, logf: logf,
+		settings: settings, tls: config, ports: at, logf: logf,
 		parked: make(chan parked, maxParked), networks: map[netip.Prefix]*network{},
 	}
 	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })

@@ -58,14 +58,14 @@ func (a *Agent) open(prefix netip.Prefix) (_ *network, err error) {
 			n.close()
 		}
 	}()
-	for _, port := range []uint16{DNSPort, TLSPort, IdentityPort} {
+	for _, port := range []uint16{a.ports.dns, a.ports.tls, a.ports.identity} {
 		ln, err := net.Listen("tcp4", netip.AddrPortFrom(own, port).String())
 		if err != nil {
 			return nil, err
 		}
 		n.listeners = append(n.listeners, ln)
 	}
-	if n.datagrams, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(own, DNSPort))); err != nil {
+	if n.datagrams, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(own, a.ports.dns))); err != nil {
 		return nil, err
 	}
 	for _, ln := range n.listeners {
