@@ -112,7 +112,7 @@ type running struct {
 // begin starts an emulator and does not wait for it.
 func (s *site) begin(args ...string) *running {
 	s.t.Helper()
-	r := &running{Cmd: s.command(append([]string{"up", "--port", "0"}, args...)...), site: s, log: new(bytes.Buffer), up: make(chan bool, 2), ended: make(chan error, 1)}
+	r := &running{Cmd: s.command(append([]string{"up", "--port", "0", "--runner", "process"}, args...)...), site: s, log: new(bytes.Buffer), up: make(chan bool, 2), ended: make(chan error, 1)}
 	out, err := r.StdoutPipe()
 	if err != nil {
 		s.t.Fatal(err)
