@@ -65,7 +65,7 @@ func (e *Emulator) Clock() ClockStatus {
 // go by the machine's clock, as the clients that make them do.
 func (e *Emulator) SetClock(do, value string) (ClockStatus, error) {
 	if e.clock == nil {
-		return ClockStatus{}, fmt.Errorf("it was given by the program that runs this emulator: %w", ErrClock)
+		return ClockStatus{}, cannot(ErrClock, "the clock was given by the program that runs this emulator")
 	}
 	var at time.Time
 	var by time.Duration
@@ -85,7 +85,7 @@ func (e *Emulator) SetClock(do, value string) (ClockStatus, error) {
 		err = fmt.Errorf("%s is not between the years 2000 and 2200", at.Format(time.RFC3339))
 	}
 	if err != nil {
-		return ClockStatus{}, fmt.Errorf("%w: %w", err, ErrClock)
+		return ClockStatus{}, cannot(ErrClock, "%v", err)
 	}
 	switch do {
 	case "freeze":

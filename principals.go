@@ -47,10 +47,24 @@ type PrincipalInfo struct {
 // Errors of the directory's methods, to be tested with errors.Is.
 var (
 	ErrNoPrincipal = entra.ErrNoPrincipal
-	// ErrPrincipal says that a request about principals cannot be carried out
-	// as it is.
-	ErrPrincipal = errors.New("that cannot be done")
+	// ErrPrincipal is every refusal of a request about principals that cannot
+	// be carried out as it is.
+	ErrPrincipal = errors.New("the request about principals cannot be carried out")
 )
+
+// refusal is a sentence for the user that errors.Is finds to be one of the
+// errors above.
+type refusal struct {
+	kind error
+	text string
+}
+
+func (r refusal) Error() string        { return r.text }
+func (r refusal) Is(target error) bool { return target == r.kind }
+
+func cannot(kind error, format string, args ...any) error {
+	return refusal{kind, fmt.Sprintf(format, args...)}
+}
 
 var (
 	guidShape = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
@@ -88,7 +102,7 @@ func (e *Emulator) AddPrincipal(ctx context.Context, n NewPrincipal) (info Princ
 func (n NewPrincipal) principal() (p azure.Principal, err error) {
 	p = azure.Principal{ObjectID: n.ObjectID, TenantID: azure.SeedTenantID, Name: strings.TrimSpace(n.Name)}
 	if p.Name == "" {
-		return p, fmt.Errorf("a principal needs a name: %w", ErrPrincipal)
+		return p, cannot(ErrPrincipal, "a principal needs a name")
 	}
 	switch n.Type {
 	case "user":
@@ -97,7 +111,7 @@ func (n NewPrincipal) principal() (p azure.Principal, err error) {
 			p.Name += "@" + azure.SeedTenantDomain
 		}
 		if !upnShape.MatchString(p.Name) {
-			return p, fmt.Errorf("%q is no user principal name (letters, digits and '._!#^~- before the @): %w", p.Name, ErrPrincipal)
+			return p, cannot(ErrPrincipal, "%q is no user principal name (letters, digits and '._!#^~- before the @)", p.Name)
 		}
 	case "group":
 		p.Type = azure.Group
@@ -105,15 +119,15 @@ func (n NewPrincipal) principal() (p azure.Principal, err error) {
 		p.Type = azure.ServicePrincipal
 		p.AppID = or(n.ClientID, uuid.NewString())
 	default:
-		return p, fmt.Errorf("a principal is a user, a group or an sp, not %q: %w", n.Type, ErrPrincipal)
+		return p, cannot(ErrPrincipal, "a principal is a user, a group or an sp, not %q", n.Type)
 	}
 	if n.ClientID != "" && p.AppID == "" {
-		return p, fmt.Errorf("only a service principal has a client id: %w", ErrPrincipal)
+		return p, cannot(ErrPrincipal, "only a service principal has a client id")
 	}
 	p.ObjectID = or(p.ObjectID, uuid.NewString())
 	for _, id := range []string{p.ObjectID, p.AppID} {
 		if id != "" && !guidShape.MatchString(id) {
-			return p, fmt.Errorf("%q is no GUID: %w", id, ErrPrincipal)
+			return p, cannot(ErrPrincipal, "%q is no GUID", id)
 		}
 	}
 	return p, nil
@@ -122,12 +136,12 @@ func (n NewPrincipal) principal() (p azure.Principal, err error) {
 // putNew adds a principal whose ids, and user principal name, are free.
 func (e *Emulator) putNew(tx store.Tx, p azure.Principal) error {
 	if old, taken := e.entra.Principal(tx, p.ObjectID); taken {
-		return fmt.Errorf("the object id %s belongs to %s: %w", p.ObjectID, old.Name, ErrPrincipal)
+		return cannot(ErrPrincipal, "the object id %s belongs to %s", p.ObjectID, old.Name)
 	}
 	if p.Type == azure.User {
 		for _, old := range e.entra.Principals(tx) {
 			if old.Type == azure.User && strings.EqualFold(old.Name, p.Name) {
-				return fmt.Errorf("there is a user %s already: %w", old.Name, ErrPrincipal)
+				return cannot(ErrPrincipal, "there is a user %s already", old.Name)
 			}
 		}
 	}
@@ -147,7 +161,7 @@ func (e *Emulator) AddSecret(ctx context.Context, who string) (info PrincipalInf
 			return err
 		}
 		if p.AppID == "" || p.IsManagedIdentity() {
-			return fmt.Errorf("%s is a %s, which has no secret: %w", p.Name, kindOf(p), ErrPrincipal)
+			return cannot(ErrPrincipal, "%s is a %s, which has no secret", p.Name, kindOf(p))
 		}
 		info = describe(p)
 		info.Secret = newSecret()
@@ -165,9 +179,9 @@ func (e *Emulator) RemovePrincipal(ctx context.Context, who string) (info Princi
 		case err != nil:
 			return err
 		case p.IsManagedIdentity():
-			return fmt.Errorf("%s is the identity of %s and goes with it: %w", p.Name, p.ResourceID, ErrPrincipal)
+			return cannot(ErrPrincipal, "%s is the identity of %s and goes with it", p.Name, p.ResourceID)
 		case p.ObjectID == azure.SeedOwnerObjectID:
-			return fmt.Errorf("%s is the seeded owner, without whom nobody could sign in: %w", p.Name, ErrPrincipal)
+			return cannot(ErrPrincipal, "%s is the seeded owner, without whom nobody could sign in", p.Name)
 		}
 		info = describe(p)
 		return e.entra.DeletePrincipal(tx, p.ObjectID)
@@ -184,8 +198,11 @@ func (e *Emulator) AddMember(ctx context.Context, group, member string) error {
 			return err
 		}
 		err = e.entra.AddMember(tx, g.ObjectID, m.ObjectID)
-		if errors.Is(err, entra.ErrNotAGroup) || errors.Is(err, entra.ErrCycle) {
-			return fmt.Errorf("%w: %w", err, ErrPrincipal)
+		switch {
+		case errors.Is(err, entra.ErrNotAGroup):
+			return cannot(ErrPrincipal, "%s is a %s: %v", g.Name, kindOf(g), entra.ErrNotAGroup)
+		case errors.Is(err, entra.ErrCycle):
+			return cannot(ErrPrincipal, "%s holds %s: %v", m.Name, g.Name, entra.ErrCycle)
 		}
 		return err
 	})
@@ -200,7 +217,7 @@ func (e *Emulator) RemoveMember(ctx context.Context, group, member string) error
 		}
 		was, err := e.entra.RemoveMember(tx, g.ObjectID, m.ObjectID)
 		if err == nil && !was {
-			err = fmt.Errorf("%s is no direct member of %s: %w", m.Name, g.Name, ErrPrincipal)
+			err = cannot(ErrPrincipal, "%s is no direct member of %s", m.Name, g.Name)
 		}
 		return err
 	})
@@ -245,7 +262,7 @@ func (e *Emulator) Token(ctx context.Context, as, resource string) (azure.Token,
 	case err != nil:
 		return azure.Token{}, err
 	case p.Type == azure.Group:
-		return azure.Token{}, fmt.Errorf("%s is a group, and a group cannot sign in: %w", p.Name, ErrPrincipal)
+		return azure.Token{}, cannot(ErrPrincipal, "%s is a group, and a group cannot sign in", p.Name)
 	case p.IsManagedIdentity():
 		return e.entra.ManagedIdentityToken(ctx, p, resource)
 	}
@@ -271,7 +288,7 @@ func (e *Emulator) findPrincipal(tx store.ReadTx, who string) (azure.Principal, 
 	}
 	switch len(found) {
 	case 0:
-		return azure.Principal{}, fmt.Errorf("%q: %w (`amlocal principals list` shows who there is)", who, ErrNoPrincipal)
+		return azure.Principal{}, cannot(ErrNoPrincipal, "the directory holds no such principal as %q; `amlocal principals list` shows who there is", who)
 	case 1:
 		return found[0], nil
 	}
@@ -279,7 +296,7 @@ func (e *Emulator) findPrincipal(tx store.ReadTx, who string) (azure.Principal, 
 	for _, p := range found {
 		ids = append(ids, p.ObjectID+" ("+kindOf(p)+")")
 	}
-	return azure.Principal{}, fmt.Errorf("%q is the name of several, say which by object id: %s: %w", who, strings.Join(ids, ", "), ErrPrincipal)
+	return azure.Principal{}, cannot(ErrPrincipal, "%q is the name of several, say which by object id: %s", who, strings.Join(ids, ", "))
 }
 
 func describe(p azure.Principal) PrincipalInfo {

@@ -69,7 +69,7 @@ func readWorld(path string) (*world, error) {
 		return nil, fmt.Errorf("world file %s: %s", path, yaml.FormatError(err, false, true))
 	}
 	if list := w.mistakes(); len(list) > 0 {
-		return nil, fmt.Errorf("world file: %w", worldError(path, raw, list))
+		return nil, fmt.Errorf("world file %s: %w", path, worldError(raw, list))
 	}
 	return w, nil
 }
@@ -112,7 +112,7 @@ func (e *Emulator) applyWorld(ctx context.Context, w *world) error {
 	}
 	for n, a := range w.Assignments {
 		if err := e.applyAssignment(ctx, c, a, ids, principals); err != nil {
-			return worldError(filepath.Base(e.config.World), w.raw, []mistake{{fmt.Sprintf("$.assignments[%d]", n), fmt.Sprintf("%s to %s: %v", a.Role, a.Principal, err)}})
+			return worldError(w.raw, []mistake{{fmt.Sprintf("$.assignments[%d]", n), fmt.Sprintf("assignment of %q to %s: %v", a.Role, a.Principal, err)}})
 		}
 	}
 	return nil

@@ -103,7 +103,7 @@ images:
 				t.Errorf("read %+v", w)
 			case tt.line != 0 && err == nil:
 				t.Error("the loader takes it")
-			case tt.line != 0 && !regexp.MustCompile(fmt.Sprintf(`(world\.yaml:%d: |\[%d:\d+\])`, tt.line, tt.line)).MatchString(err.Error()):
+			case tt.line != 0 && !regexp.MustCompile(fmt.Sprintf(`(line %d: |\[%d:\d+\])`, tt.line, tt.line)).MatchString(err.Error()):
 				t.Errorf("the error does not name line %d: %v", tt.line, err)
 			}
 		})
@@ -260,12 +260,12 @@ assignments:
 
 func TestWorldMistakes(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
-		{"unknown role", "identities: [{name: one}]\nassignments:\n  - {principal: one, role: Reader, scope: subscription}\n  - {principal: one, role: Riter, scope: subscription}\n", "world.yaml:4: "},
-		{"unknown principal", "assignments:\n\n  - principal: nobody\n    role: Reader\n    scope: subscription\n", "world.yaml:3: "},
-		{"unknown account", "identities: [{name: one}]\nassignments:\n  - {principal: one, role: Reader, scope: \"account:nothere\"}\n", "world.yaml:3: "},
-		{"twice", "accounts:\n  - name: mystorage\n  - name: mystorage\n", "world.yaml:3: "},
-		{"an identity and a user of one name", "identities: [{name: one}]\nprincipals:\n  users:\n    - name: one\n", "world.yaml:4: "},
-		{"two mistakes", "accounts:\n  - name: A\n  - name: B\n", "world.yaml:2: accounts[0].name: \"A\" is no name"},
+		{"unknown role", "identities: [{name: one}]\nassignments:\n  - {principal: one, role: Reader, scope: subscription}\n  - {principal: one, role: Riter, scope: subscription}\n", "line 4: "},
+		{"unknown principal", "assignments:\n\n  - principal: nobody\n    role: Reader\n    scope: subscription\n", "line 3: "},
+		{"unknown account", "identities: [{name: one}]\nassignments:\n  - {principal: one, role: Reader, scope: \"account:nothere\"}\n", "line 3: "},
+		{"twice", "accounts:\n  - name: mystorage\n  - name: mystorage\n", "line 3: "},
+		{"an identity and a user of one name", "identities: [{name: one}]\nprincipals:\n  users:\n    - name: one\n", "line 4: "},
+		{"two mistakes", "accounts:\n  - name: A\n  - name: B\n", "line 2: \"A\" is no name"},
 		{"unknown member", "principals:\n  groups: [{name: g, members: [nobody]}]\n", "member nobody of group g"},
 		{"cycle", "principals:\n  groups: [{name: g, members: [h]}, {name: h, members: [g]}]\n", "cannot be a member of itself"},
 		{"the owner's id", "principals:\n  groups: [{name: g, objectId: " + azure.SeedOwnerObjectID + "}]\n", "belongs to"},

@@ -30,9 +30,10 @@ func (w *world) mistakes() (out []mistake) {
 	say := func(path, format string, args ...any) {
 		out = append(out, mistake{path, fmt.Sprintf(format, args...)})
 	}
+	missing := func(path string) { say(path, "%s is missing", strings.TrimPrefix(path, "$.")) }
 	shape := func(path, value string, want *regexp.Regexp, what string) {
 		if value == "" {
-			say(path, "this is missing")
+			missing(path)
 		} else if !want.MatchString(value) {
 			say(path, "%q is no name of %s", value, what)
 		}
@@ -56,7 +57,7 @@ func (w *world) mistakes() (out []mistake) {
 			for k, b := range c.Blobs {
 				at := fmt.Sprintf("%s.blobs[%d]", at, k)
 				if b.Name == "" {
-					say(at+".name", "this is missing")
+					missing(at + ".name")
 				}
 				if b.File != "" && b.Text != "" {
 					say(at+".text", "a blob has a file or a text, not both")
@@ -69,20 +70,20 @@ func (w *world) mistakes() (out []mistake) {
 		shape(at, id.Name, worldIdentityName, "an identity (3 to 128 letters, digits, - and _)")
 		once(at, "principal", id.Name)
 	}
-	w.principalMistakes(say, shape, once)
+	w.principalMistakes(say, missing, shape, once)
 	for i, a := range w.Assignments {
 		at := fmt.Sprintf("$.assignments[%d]", i)
 		if a.Principal == "" {
-			say(at+".principal", "this is missing")
+			missing(at + ".principal")
 		}
 		if a.Role == "" {
-			say(at+".role", "this is missing")
+			missing(at + ".role")
 		}
 		switch {
 		case a.Scope == "":
-			say(at+".scope", "this is missing")
+			missing(at + ".scope")
 		case !worldScopeShape.MatchString(a.Scope):
-			say(at+".scope", "%q is none of subscription, group:, account:, container:ACCOUNT/CONTAINER, registry:, vault:, workspace:, or a resource id", a.Scope)
+			say(at+".scope", "scope %q is none of subscription, group:, account:, container:ACCOUNT/CONTAINER, registry:, vault:, workspace:, or a resource id", a.Scope)
 		}
 	}
 	for image, argv := range w.Images {
@@ -93,7 +94,7 @@ func (w *world) mistakes() (out []mistake) {
 	return out
 }
 
-func (w *world) principalMistakes(say func(path, format string, args ...any), shape func(string, string, *regexp.Regexp, string), once func(path, kind, name string)) {
+func (w *world) principalMistakes(say func(path, format string, args ...any), missing func(string), shape func(string, string, *regexp.Regexp, string), once func(path, kind, name string)) {
 	guid := func(path, value string) {
 		if value != "" && !guidShape.MatchString(value) {
 			say(path, "%q is no GUID", value)
@@ -108,7 +109,7 @@ func (w *world) principalMistakes(say func(path, format string, args ...any), sh
 	for i, sp := range w.Principals.ServicePrincipals {
 		at := fmt.Sprintf("$.principals.servicePrincipals[%d]", i)
 		if strings.TrimSpace(sp.Name) == "" {
-			say(at+".name", "this is missing")
+			missing(at + ".name")
 		}
 		once(at+".name", "principal", sp.Name)
 		guid(at+".objectId", sp.ObjectID)
@@ -117,20 +118,20 @@ func (w *world) principalMistakes(say func(path, format string, args ...any), sh
 	for i, g := range w.Principals.Groups {
 		at := fmt.Sprintf("$.principals.groups[%d]", i)
 		if strings.TrimSpace(g.Name) == "" {
-			say(at+".name", "this is missing")
+			missing(at + ".name")
 		}
 		once(at+".name", "principal", g.Name)
 		guid(at+".objectId", g.ObjectID)
 		for j, m := range g.Members {
 			if m == "" {
-				say(fmt.Sprintf("%s.members[%d]", at, j), "this is empty")
+				say(fmt.Sprintf("%s.members[%d]", at, j), "a member without a name")
 			}
 		}
 	}
 }
 
-// worldError names the file and the line of each mistake.
-func worldError(file string, raw []byte, list []mistake) error {
+// worldError names the line of each mistake.
+func worldError(raw []byte, list []mistake) error {
 	parsed, err := parser.ParseBytes(raw, 0)
 	if err != nil {
 		return err
@@ -139,9 +140,9 @@ func worldError(file string, raw []byte, list []mistake) error {
 	for _, m := range list {
 		where := ""
 		if line := lineOf(parsed, m.path); line > 0 {
-			where = fmt.Sprintf(":%d", line)
+			where = fmt.Sprintf("line %d: ", line)
 		}
-		errs = append(errs, fmt.Errorf("%s%s: %s: %s", file, where, strings.TrimPrefix(m.path, "$."), m.message))
+		errs = append(errs, errors.New(where+m.message))
 	}
 	return errors.Join(errs...)
 }
