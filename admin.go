@@ -72,14 +72,16 @@ func (e *Emulator) LastDenial() (audit.Entry, bool) {
 	return e.assignable(context.Background(), entry), ok
 }
 
-// serveDecisions lists refusals, newest first: ?last=N.
+// serveDecisions lists refusals, newest first, or with ?all=true every request
+// RBAC was asked about: ?last=N.
 func (e *Emulator) serveDecisions(w http.ResponseWriter, r *http.Request) {
 	n, err := strconv.Atoi(or(r.URL.Query().Get("last"), "20"))
 	if err != nil || n < 1 {
 		adminError(w, http.StatusBadRequest, "last must be a positive number")
 		return
 	}
-	list := e.audit.Recent(n, true)
+	all := r.URL.Query().Get("all") == "true"
+	list := e.audit.Recent(n, !all)
 	for i := range list {
 		list[i] = e.assignable(r.Context(), list[i])
 	}

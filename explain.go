@@ -44,6 +44,12 @@ func Explain(w io.Writer, entry audit.Entry) {
 	if !refused {
 		explainRequest(row, entry)
 		b.WriteString("No role check refused this request.\n")
+		for _, d := range entry.Decisions {
+			row("allowed", "%s", who(d.Principal))
+			row("action", "%s", d.Check.Action)
+			row("scope", "%s", d.Check.Scope)
+			row("by", "%s, assignment %s", d.Role, d.Assignment)
+		}
 		if entry.Cause != "" {
 			fmt.Fprintf(&b, "cause: %s\n", entry.Cause)
 		}

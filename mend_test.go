@@ -226,3 +226,26 @@ func TestWhyHeader(t *testing.T) {
 		}
 	}
 }
+
+// TestWhyOfWhatWasAllowed: the same command tells which assignment let a
+// request pass.
+func TestWhyOfWhatWasAllowed(t *testing.T) {
+	l := newLab(t, nil)
+	s := l.principal("reader")
+	assignment := l.owner.grant(t, s.oid, "Storage Blob Data Reader", accountID(accountOne))
+	a := l.readRaw(t, s.token(t, forStorage), "2024-11-04")
+	var entry audit.Entry
+	l.adminDo(t, http.MethodGet, "requests/"+a.header.Get("x-ms-request-id"), nil, http.StatusOK, &entry)
+	var why bytes.Buffer
+	Explain(&why, entry)
+	for _, part := range []string{"No role check refused", "allowed   reader (service principal", "Storage Blob Data Reader, assignment " + assignment, "blobs/read"} {
+		if !strings.Contains(why.String(), part) {
+			t.Errorf("it lacks %q:\n%s", part, why.String())
+		}
+	}
+	var list struct{ Value []audit.Entry }
+	l.adminDo(t, http.MethodGet, "decisions?last=1&all=true", nil, http.StatusOK, &list)
+	if len(list.Value) != 1 || list.Value[0].Denied() {
+		t.Errorf("decisions %+v", list)
+	}
+}
