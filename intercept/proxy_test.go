@@ -2,10 +2,10 @@ package intercept_test
 
 import (
 	"context"
-	"errors"
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log"
