@@ -13,6 +13,7 @@ import (
 
 	"github.com/amlocal/amlocal"
 	"github.com/amlocal/amlocal/runner"
+	"github.com/amlocal/amlocal/runner/docker"
 	"github.com/amlocal/amlocal/runner/process"
 )
 
@@ -24,17 +25,25 @@ func (c choice) String() string {
 	return fmt.Sprintf("runner=%s scorer=%s because %s", c.runner, c.scorer, c.because)
 }
 
-// choose decides on the runner and the scorer. It would prefer Docker where an
-// engine answers and a Python base image is local, but there is no Docker
-// runner yet; then Python where there is one, and our Go scorer where not.
+// choose decides on the runner and the scorer: Docker where an engine answers
+// and a Python base image is local; else processes, with Python where there is
+// one, and our Go scorer where not.
 func choose(ctx context.Context, o Options) (choice, error) {
-	c := choice{runner: "process", because: "the docker runner is not built yet"}
+	c := choice{runner: "process", because: "no container engine with a Python base image answers"}
 	switch o.Runner {
 	case "", "auto":
+		if docker.HasImages(ctx, "", pythonBase) {
+			c.runner, c.because = "docker", "a container engine answers"
+			return chooseImage(ctx, o, c)
+		}
 	case "process":
 		c.because = "--runner process was asked for"
 	case "docker":
-		return c, errors.New("--runner docker: the docker runner is not built yet; use --runner process or auto (see docs/limitations.md)")
+		if err := docker.Available(ctx, ""); err != nil {
+			return c, fmt.Errorf("--runner docker: no container engine answers: %w", err)
+		}
+		c.runner, c.because = "docker", "--runner docker was asked for"
+		return chooseImage(ctx, o, c)
 	default:
 		return c, fmt.Errorf("--runner %q: the runners are auto, process and docker", o.Runner)
 	}
@@ -47,6 +56,35 @@ func choose(ctx context.Context, o Options) (choice, error) {
 		err = goScorerIsThere(o)
 	}
 	return c, err
+}
+
+// The images scenarios run in containers: `make base-image` and
+// `make sample-image` make them.
+const (
+	pythonBase = "amlocal/python"
+	goImage    = "amlocal/goscorer"
+)
+
+// chooseImage chooses the scorer of a scenario whose deployments are containers.
+func chooseImage(ctx context.Context, o Options, c choice) (choice, error) {
+	python, golang := docker.HasImages(ctx, "", pythonBase), docker.HasImages(ctx, "", goImage)
+	switch {
+	case o.Scorer != "" && o.Scorer != "auto" && o.Scorer != "python" && o.Scorer != "go":
+		return c, fmt.Errorf("--scorer %q: the scorers are auto, python and go", o.Scorer)
+	case o.Scorer == "python" && !python:
+		return c, fmt.Errorf("--scorer python: the engine has no image %s; `make base-image` makes it", pythonBase)
+	case o.Scorer == "go" && !golang:
+		return c, fmt.Errorf("--scorer go: the engine has no image %s; `make sample-image` makes it", goImage)
+	case o.Scorer == "python" || o.Scorer == "go":
+		c.scorer, c.because = o.Scorer, c.because+" and --scorer "+o.Scorer+" was asked for"
+	case python:
+		c.scorer, c.because = "python", c.because+" and has the image "+pythonBase
+	case golang:
+		c.scorer, c.because = "go", c.because+" and has no image "+pythonBase
+	default:
+		return c, fmt.Errorf("--runner docker: the engine has neither %s nor %s; `make base-image` and `make sample-image` make them", pythonBase, goImage)
+	}
+	return c, nil
 }
 
 func chooseScorer(ctx context.Context, o Options) (scorer, because string, err error) {

@@ -12,6 +12,4 @@
 // After the documented part the flow goes on where Azure would refuse: the role
 // is removed, a second deployment fails with its script's traceback, `why` says
 // what is missing, and what it proposes is applied and mends it.
-//
-// Left out: the Docker runner, which is not built yet.
 package scenarios

@@ -54,7 +54,7 @@ func testOptions(t *testing.T) Options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o, err := Options{CADir: b.caDir, CacheDir: cacheDir(t), GoScorer: b.scorer, Logf: t.Logf}.withDefaults()
+	o, err := Options{Runner: "process", CADir: b.caDir, CacheDir: cacheDir(t), GoScorer: b.scorer, Logf: t.Logf}.withDefaults()
 	if err != nil {
 		t.Fatal(err)
 	}

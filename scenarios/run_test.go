@@ -117,7 +117,6 @@ func TestRunRefuses(t *testing.T) {
 		want   string
 	}{
 		{"nothing", func(*Options) {}, "there is no scenario"},
-		{"sai", func(o *Options) { o.Runner = "docker" }, "the docker runner is not built yet"},
 		{"sai", func(o *Options) { o.Runner = "kube" }, `--runner "kube"`},
 		{"sai", func(o *Options) { o.Scorer = "java" }, `--scorer "java"`},
 		{"sai", func(o *Options) { o.Variant = "fortran" }, `variant "fortran"`},
@@ -138,7 +137,7 @@ func TestChooseWithoutPython(t *testing.T) {
 	o := testOptions(t)
 	t.Setenv("PATH", t.TempDir())
 	c, err := choose(t.Context(), o)
-	if want := "runner=process scorer=go because the docker runner is not built yet and there is no Python 3.10 to 3.13 with venv"; err != nil || c.String() != want {
+	if want := "runner=process scorer=go because --runner process was asked for and there is no Python 3.10 to 3.13 with venv"; err != nil || c.String() != want {
 		t.Errorf("chose %q (%v), want %q", c, err, want)
 	}
 }

@@ -38,7 +38,7 @@ func List() []Scenario {
 
 // Options say how a scenario is run. The zero value chooses by itself.
 type Options struct {
-	// Runner is "auto" or "process"; "docker" is refused until it is built.
+	// Runner is "auto", "process" or "docker".
 	Runner string
 	// Scorer is "auto", "python" or "go": what runs in the deployments.
 	Scorer string
@@ -56,6 +56,9 @@ type Options struct {
 	// GoScorer is the Go scorer's program; by default it is looked for
 	// beside this program, then on PATH.
 	GoScorer string
+	// AgentBinary is the program that becomes the docker runner's agent; by
+	// default this one.
+	AgentBinary string
 	// Out receives what happens; nil drops it.
 	Out io.Writer
 	// Logf receives the emulator's own events; nil drops them.

@@ -37,7 +37,7 @@ func begin(ctx context.Context, world string, options Options, out *report) (_ *
 	}
 	s.files = files
 	if s.emulator, err = amlocal.New(ctx, amlocal.Config{
-		Ephemeral: true, Runner: options.Runner, IdentityEnv: options.IdentityEnv,
+		Ephemeral: true, Runner: options.Runner, AgentBinary: options.AgentBinary, IdentityEnv: options.IdentityEnv,
 		Offline: options.Offline, World: worldFile, WorldFiles: files,
 		CacheDir: options.CacheDir, CADir: options.CADir, RelaxConda: options.RelaxConda, Logf: options.Logf,
 	}); err != nil {
