@@ -3,6 +3,7 @@ package amlocal
 import (
 	"archive/tar"
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -35,15 +36,21 @@ func static(t *testing.T, dir, pkg string) string {
 	return bin
 }
 
-// dockerLab is a lab whose deployments are containers. It is skipped where no
-// engine answers, and checks that nothing is left when it ends.
-func dockerLab(t *testing.T) *lab {
+// needDocker skips where no engine answers.
+func needDocker(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	if err := docker.Available(ctx, ""); err != nil {
 		covers.NotRun(t, "docker", "no engine answers")
 	}
+}
+
+// dockerLab is a lab whose deployments are containers, and checks that nothing
+// is left when it ends.
+func dockerLab(t *testing.T) *lab {
+	t.Helper()
+	needDocker(t)
 	agent := static(t, t.TempDir(), "./cmd/emulator")
 	var uuid string
 	t.Cleanup(func() { nothingLeft(t, uuid) }) // runs after the emulator's own
@@ -111,9 +118,10 @@ func scratch(t *testing.T, ref, program, command string) {
 // the role, served with it, identity and trust as in Azure.
 func TestContainers(t *testing.T) {
 	covers.C(t, sdk, "R-503", "R-516", "R-1001", "R-1033")
-	l := dockerLab(t)
-	const ref = "amlocal-test/goscorer:1"
+	needDocker(t)
+	ref := fmt.Sprintf("amlocal-test/goscorer:%d", os.Getpid())
 	scratch(t, ref, static(t, t.TempDir(), "./scenarios/goscorer"), `["/goscorer", "-port", "8080"]`)
+	l := dockerLab(t)
 	principal := *l.owner.endpoint(t, "boxed", wish(nil)).Identity.PrincipalID
 	model := l.owner.scorerModel(t)
 	body := deployment(l.owner.image(t, "boxed", ref), func(m *armmachinelearning.ManagedOnlineDeployment) {
@@ -140,6 +148,20 @@ func TestContainers(t *testing.T) {
 	}
 	if got := l.score(t, "boxed", "", *l.owner.keys(t, "boxed").PrimaryKey, `{"data":[[1,2,3,4,5,6,7,8,9,10]]}`); got.status != 200 || !strings.HasPrefix(got.body, "[") {
 		t.Errorf("score: %d %s", got.status, got.body)
+	}
+	// A client that reads another bundle is told which variable leads to ours.
+	untrusting := deployment(l.owner.image(t, "boxed", ref), func(m *armmachinelearning.ManagedOnlineDeployment) {
+		m.Model, m.EnvironmentVariables = &model, body.Properties.(*armmachinelearning.ManagedOnlineDeployment).EnvironmentVariables
+		m.EnvironmentVariables["SSL_CERT_FILE"] = to.Ptr("/etc/resolv.conf")
+	})
+	if err := l.owner.tryDeploy(t, "boxed", "blind", untrusting); err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("without trust: %v", err)
+	}
+	log = l.owner.logs(t, "boxed", "blind", armmachinelearning.ContainerTypeInferenceServer)
+	for _, want := range []string{"the deployment sets SSL_CERT_FILE itself", "does not trust the emulator's certificate authority", accountOne + ".blob.core.windows.net"} {
+		if !strings.Contains(log, want) {
+			t.Errorf("no %q in the log:\n%s", want, log)
+		}
 	}
 	if err := l.owner.tryDeploy(t, "boxed", "ghost", deployment(l.owner.image(t, "ghost", "amlocal-test/absent:1"), nil)); err == nil || !strings.Contains(err.Error(), "amlocal-test/absent:1") {
 		t.Errorf("a missing image: %v", err)

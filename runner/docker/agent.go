@@ -285,6 +285,7 @@ func (a *agent) renewLocked(ctx context.Context, image string) (_ *link, err err
 		readOnly: true, sysctls: agentSysctls, memory: agentMemory, pids: agentPids, restart: true,
 	})
 	if err != nil {
+		a.b.forgetAgentImage(err)
 		return nil, fmt.Errorf("docker: agent: %w", err)
 	}
 	// Not a file of the agent's image: an image can be read by anyone.

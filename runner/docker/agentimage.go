@@ -14,7 +14,8 @@ import (
 )
 
 // agentRepository names the agent's images; the tag is the program's digest, so
-// that each is loaded once and two emulators of one version share it.
+// that each is loaded once and two emulators of one version share it. One of
+// another version may remove ours while we do not use it; forgetAgentImage.
 const agentRepository = "amlocal-agent"
 
 // agentProgram is where the image has it.
@@ -55,6 +56,7 @@ func ensureAgentImage(ctx context.Context, eng engine, program, arch string) (re
 	if err := eng.importImage(ctx, agentRepository, tag, layer); err != nil {
 		return "", fmt.Errorf("docker: load the agent into the engine: %w", err)
 	}
+	eng.removeOtherImages(ctx, agentRepository, tag) // of builds before this one
 	return ref, nil
 }
 

@@ -126,6 +126,15 @@ func (b *Backend) agentImage(ctx context.Context) (string, error) {
 	return ref, err
 }
 
+// forgetAgentImage has the image loaded again when the engine lost it.
+func (b *Backend) forgetAgentImage(err error) {
+	if errors.Is(err, errNotFound) {
+		b.imageMu.Lock()
+		defer b.imageMu.Unlock()
+		b.agentRef = ""
+	}
+}
+
 // artifact is what Build hands to Start.
 type artifact struct {
 	Image string `json:"image"` // as the user knows it

@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"math/big"
 	"net"
@@ -122,7 +123,13 @@ func importProgram(t *testing.T, ref, name, command string, changes ...string) {
 	})
 }
 
-const serverImage = "amlocal-test/server:1"
+// Images are this test process's own: another may run beside it.
+var (
+	serverImage = testImage("server")
+	probeImage  = testImage("probe")
+)
+
+func testImage(name string) string { return fmt.Sprintf("amlocal-test/%s:%d", name, os.Getpid()) }
 
 // world is a back end with what the emulator would give it.
 type world struct {

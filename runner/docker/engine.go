@@ -29,6 +29,7 @@ type engine interface {
 
 	image(ctx context.Context, ref string) (imageInfo, error)
 	importImage(ctx context.Context, repository, tag string, layer io.Reader) error
+	removeOtherImages(ctx context.Context, repository, tag string)
 
 	createNetwork(ctx context.Context, n networkSpec) (id string, err error)
 	connect(ctx context.Context, networkID, containerID string, address netip.Addr) error
@@ -177,6 +178,22 @@ func (e *dockerEngine) importImage(ctx context.Context, repository, tag string, 
 	defer answer.Close() //nolint:errcheck // read to its end
 	_, err = io.Copy(io.Discard, answer)
 	return err
+}
+
+// removeOtherImages removes a repository's other images, as far as no container
+// uses them.
+func (e *dockerEngine) removeOtherImages(ctx context.Context, repository, tag string) {
+	list, err := e.api.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("reference", repository))})
+	if err != nil {
+		return
+	}
+	for _, i := range list {
+		for _, ref := range i.RepoTags {
+			if ref != repository+":"+tag {
+				_, _ = e.api.ImageRemove(ctx, ref, image.RemoveOptions{PruneChildren: true})
+			}
+		}
+	}
 }
 
 func (e *dockerEngine) createNetwork(ctx context.Context, n networkSpec) (string, error) {

@@ -14,8 +14,6 @@ import (
 	"github.com/amlocal/amlocal/runner/docker/agent/relay"
 )
 
-const probeImage = "amlocal-test/probe:1"
-
 // TestInside looks around from inside two deployments' containers.
 func TestInside(t *testing.T) {
 	covers.C(t, "go net/http in a FROM scratch container", "R-516", "R-504")

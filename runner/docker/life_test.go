@@ -127,9 +127,10 @@ func TestManyInstances(t *testing.T) {
 // TestBadImages are refused before anything starts, or say why they cannot.
 func TestBadImages(t *testing.T) {
 	w := newWorld(t, nil)
+	noCommand, nowhere := testImage("nocommand"), testImage("nowhere")
+	importProgram(t, noCommand, "probe", `[]`)
+	importProgram(t, nowhere, "probe", `["/nowhere"]`)
 	t.Cleanup(func() { _ = w.Close(); nothingLeft(t, w.cfg) })
-	importProgram(t, "amlocal-test/nocommand:1", "probe", `[]`)
-	importProgram(t, "amlocal-test/nowhere:1", "probe", `["/nowhere"]`)
 	for ref, want := range map[string]string{
 		"amlocal-test/absent:9": "there is no image amlocal-test/absent:9",
 		"Not A Name":            "is not the name of an image",
@@ -141,8 +142,8 @@ func TestBadImages(t *testing.T) {
 		}
 	}
 	for ref, want := range map[string]string{
-		"amlocal-test/nocommand:1": "neither a command nor an entrypoint",
-		"amlocal-test/nowhere:1":   "cannot be started: exec: \"/nowhere\"",
+		noCommand: "neither a command nor an entrypoint",
+		nowhere:   "cannot be started: exec: \"/nowhere\"",
 	} {
 		art, err := w.Build(t.Context(), runner.Environment{Image: ref}, false, t.Output())
 		if err != nil {
@@ -154,7 +155,7 @@ func TestBadImages(t *testing.T) {
 		}
 	}
 	w.machine.arch = "s390x"
-	_, err := w.Build(t.Context(), runner.Environment{Image: "amlocal-test/nowhere:1"}, false, t.Output())
+	_, err := w.Build(t.Context(), runner.Environment{Image: nowhere}, false, t.Output())
 	if f := failure(err); f == nil || !strings.Contains(f.Message, "this machine's engine runs s390x") {
 		t.Errorf("wrong architecture: %v", err)
 	}

@@ -212,7 +212,9 @@ func (l *link) park() {
 			return
 		}
 		var who relay.Arrival
-		err = relay.ReadMessage(c, &who)
+		if err = relay.ReadMessage(c, &who); err == nil {
+			err = relay.WriteMessage(c, relay.Answer{})
+		}
 		l.forget(c)
 		if err != nil {
 			_ = c.Close()

@@ -222,6 +222,7 @@ func (v *volumes) deliver(ctx context.Context, parcels []parcel) error {
 	}
 	id, err := v.b.eng.create(ctx, spec)
 	if err != nil {
+		v.b.forgetAgentImage(err)
 		return fmt.Errorf("docker: deliver files: %w", err)
 	}
 	defer func() {

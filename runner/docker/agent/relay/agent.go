@@ -27,6 +27,8 @@ const (
 	// being restarted.
 	patience    = 10 * time.Second
 	dialTimeout = 5 * time.Second
+	// announceTimeout bounds how long a parked connection may keep silent.
+	announceTimeout = 5 * time.Second
 )
 
 // SettingsDir is where the emulator puts SettingsFile before the agent starts.
@@ -223,7 +225,7 @@ func (a *Agent) take(who Arrival) (net.Conn, error) {
 		select {
 		case p := <-a.parked:
 			c := a.inCharge()
-			if c == nil || c.session != p.session || WriteMessage(p.conn, who) != nil {
+			if c == nil || c.session != p.session || announce(p.conn, who) != nil {
 				_ = p.conn.Close() // of an emulator that has gone
 				continue
 			}
@@ -232,6 +234,20 @@ func (a *Agent) take(who Arrival) (net.Conn, error) {
 			return nil, errors.New("no emulator")
 		}
 	}
+}
+
+// announce says who came and waits until the emulator knows: a connection to one
+// that was killed a moment ago still takes what is written to it.
+func announce(c net.Conn, who Arrival) error {
+	_ = c.SetDeadline(clock.System{}.Now().Add(announceTimeout))
+	if err := WriteMessage(c, who); err != nil {
+		return err
+	}
+	var answer Answer
+	if err := ReadMessage(c, &answer); err != nil {
+		return err
+	}
+	return c.SetDeadline(time.Time{})
 }
 
 // dial connects the emulator with an instance, and with nothing else.

@@ -16,8 +16,8 @@
 //	control  JSON messages both ways: the networks to serve, DNS questions
 //	         and answers. One at a time, the newest wins.
 //	park     waits; when an instance connects to the agent, the agent takes a
-//	         parked connection, says on it who came (Arrival), and from then
-//	         on it carries the instance's bytes.
+//	         parked connection, says on it who came (Arrival), and once that
+//	         is answered it carries the instance's bytes.
 //	dial     asks for a connection to an instance, and carries its bytes after
 //	         the answer.
 //

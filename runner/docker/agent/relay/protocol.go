@@ -41,7 +41,7 @@ type Hello struct {
 	Target netip.AddrPort `json:"target,omitzero"`
 }
 
-// Answer says whether a dial succeeded.
+// Answer says whether a dial succeeded, and that an Arrival was read.
 type Answer struct {
 	Error string `json:"error,omitempty"`
 }

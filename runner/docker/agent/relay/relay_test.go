@@ -115,10 +115,7 @@ func TestArrivalsSayWhoCame(t *testing.T) {
 	if _, err := io.WriteString(c, "hello"); err != nil {
 		t.Fatal(err)
 	}
-	var who Arrival
-	if err := ReadMessage(parked, &who); err != nil {
-		t.Fatal(err)
-	}
+	who := arrival(t, parked)
 	if who.Source.Addr() != Host(testNetwork, 5) || who.Local != agentTLS {
 		t.Errorf("%+v", who)
 	}
@@ -144,8 +141,8 @@ func TestArrivalsSayWhoCame(t *testing.T) {
 
 func TestConnectionsWaitForTheNextEmulator(t *testing.T) {
 	a := newAgent(t)
-	_ = a.connect(Hello{Kind: KindPark, Session: "s"})
-	_ = a.control.Close()
+	before := a.connect(Hello{Kind: KindPark, Session: "s"})
+	_, _ = a.control.Close(), before.Close()
 	c := instance(t, Host(testNetwork, 5), agentTLS)
 	next := a.connect(Hello{Kind: KindControl, Session: "next"})
 	a.control = next
@@ -154,10 +151,20 @@ func TestConnectionsWaitForTheNextEmulator(t *testing.T) {
 	if _, err := io.WriteString(c, "x"); err != nil {
 		t.Fatal(err)
 	}
-	var who Arrival
+	_ = arrival(t, parked)
+}
+
+// arrival reads who came and says so.
+func arrival(t *testing.T, parked net.Conn) (who Arrival) {
+	t.Helper()
+	_ = parked.SetReadDeadline(time.Now().Add(10 * time.Second))
 	if err := ReadMessage(parked, &who); err != nil {
 		t.Fatal(err)
 	}
+	if err := WriteMessage(parked, Answer{}); err != nil {
+		t.Fatal(err)
+	}
+	return who
 }
 
 func TestStrangers(t *testing.T) {
