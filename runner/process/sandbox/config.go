@@ -85,6 +85,12 @@ func (e *Error) Unwrap() error { return e.Err }
 // ErrExec marks a command that could not be started in a sandbox that works.
 var ErrExec = errors.New("the command cannot be started")
 
+// agentEnv is set in agents. A program that finds it set and still runs has not
+// called Main: it must not start agents of its own, which would do the same.
+const agentEnv = "AMLOCAL_SANDBOX_AGENT"
+
+var errNoMain = &Error{Step: "start the agent", Err: errors.New("the program was started as an agent and did not call sandbox.Main")}
+
 // agentName is argv[0] of the agent: it shows in `ps`, and makes Main take over.
 const agentName = "amlocal-sandbox-agent"
 

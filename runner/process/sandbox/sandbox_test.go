@@ -452,6 +452,11 @@ func TestRefusals(t *testing.T) {
 	if !errors.As(err, &failed) || failed.Step != "look at /no/such/folder" || !errors.Is(err, syscall.ENOENT) {
 		t.Errorf("a missing folder: %v", err)
 	}
+	t.Setenv("AMLOCAL_SANDBOX_AGENT", "1")
+	if err := sandbox.Probe(t.Context(), "", t.TempDir()); !errors.As(err, &failed) || !strings.Contains(err.Error(), "did not call sandbox.Main") {
+		t.Errorf("an agent within an agent: %v", err)
+	}
+	t.Setenv("AMLOCAL_SANDBOX_AGENT", "")
 	err = sandbox.Probe(t.Context(), "/bin/true", t.TempDir())
 	if !errors.As(err, &failed) || failed.Step == "" {
 		t.Errorf("an agent that is none: %v", err)

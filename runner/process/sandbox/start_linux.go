@@ -19,8 +19,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// setUpTimeout is patience with an agent on a busy machine.
-const setUpTimeout = 30 * time.Second
+// How long the agent may take on a busy machine. A program that does not call
+// Main, and does something else instead, is found out by the probe.
+const (
+	setUpTimeout = 30 * time.Second
+	probeTimeout = 10 * time.Second
+)
 
 // Process is a running sandbox. Cmd is the agent: its pid is the sandbox's, its
 // exit code the command's, with 128 and the signal for one that was killed.
@@ -42,6 +46,9 @@ func Start(ctx context.Context, agent string, c Config, mark string, out io.Writ
 	if agent == "" {
 		agent = "/proc/self/exe"
 	}
+	if os.Getenv(agentEnv) != "" {
+		return nil, errNoMain
+	}
 	c.SwitchUser = os.Geteuid() == 0
 	raw, err := json.Marshal(c)
 	if err != nil {
@@ -52,7 +59,7 @@ func Start(ctx context.Context, agent string, c Config, mark string, out io.Writ
 	}
 	p := &Process{Cmd: exec.Command(agent)}
 	p.Cmd.Args = []string{agentName}
-	p.Cmd.Env = []string{mark, "GOMAXPROCS=2", "GORACE=atexit_sleep_ms=0"}
+	p.Cmd.Env = []string{mark, agentEnv + "=1", "GOMAXPROCS=2", "GORACE=atexit_sleep_ms=0"}
 	p.Cmd.Dir = "/"
 	p.Cmd.Stdout, p.Cmd.Stderr = out, out
 	p.Cmd.WaitDelay = 2 * time.Second
@@ -93,7 +100,11 @@ func Start(ctx context.Context, agent string, c Config, mark string, out io.Writ
 		_, _ = writer.Write(raw)
 		_ = writer.Close()
 	}()
-	if err := p.await(ctx); err != nil {
+	timeout := setUpTimeout
+	if c.Probe {
+		timeout = probeTimeout
+	}
+	if err := p.await(ctx, timeout); err != nil {
 		_ = p.Cmd.Process.Kill()
 		_ = p.Cmd.Wait()
 		return nil, err
@@ -127,8 +138,8 @@ func attributes() *syscall.SysProcAttr {
 }
 
 // await reads the agent's report.
-func (p *Process) await(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, setUpTimeout)
+func (p *Process) await(ctx context.Context, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = p.control.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
