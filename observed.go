@@ -92,7 +92,7 @@ func (o *observer) countLocked(d azure.Decision, at time.Time) (first bool) {
 	key := strings.ToLower(strings.Join([]string{d.Principal.ObjectID, plane, d.Check.Action, d.Check.Scope}, "\x00"))
 	u := o.uses[key]
 	if u == nil {
-		u, first = &Use{Check: d.Check, First: at}, true
+		u, first = &Use{Check: azure.Check{Action: d.Check.Action, Data: d.Check.Data, Scope: d.Check.Scope}, First: at}, true
 		o.uses[key] = u
 	}
 	u.Principal, u.Last = d.Principal, at

@@ -12,6 +12,12 @@ type Check struct {
 	Data bool `json:"data"`
 	// Scope is the ARM id the operation touches.
 	Scope string `json:"scope"`
+
+	// What conditions of role assignments may read of a request for blobs: the
+	// blob's name, the prefix of a listing, and "Blob.List" for one.
+	Blob         string `json:"blob,omitempty"`
+	Prefix       string `json:"prefix,omitempty"`
+	SubOperation string `json:"subOperation,omitempty"`
 }
 
 // Miss is an assignment that came near and why it did not allow the check.

@@ -3,6 +3,7 @@ package blobfake
 import (
 	"net/http"
 
+	"github.com/amlocal/amlocal/azure"
 	"github.com/amlocal/amlocal/internal/httpx"
 )
 
@@ -118,13 +119,13 @@ func con(name, method, comp, grants, action string, public PublicAccess, h handl
 func obj(name, method, comp, grants, action string, public PublicAccess, h handler) row {
 	return row{level: 'o', grants: grants, serviceSAS: true, public: public, Operation: httpx.Operation{
 		Name: "blobfake." + name, Method: method, Pattern: "/{container}/{blob:.+}", Match: query("", comp),
-		Action: action, Data: true, Scope: containerScope, Handler: h,
+		Action: action, Data: true, Scope: containerScope, Describe: describeBlob, Handler: h,
 	}}
 }
 
 // list makes List Blobs of a container row: it alone is a data action and open
 // to a container's own SAS.
-func list(r row) row { r.Data, r.serviceSAS = true, true; return r }
+func list(r row) row { r.Data, r.serviceSAS, r.Describe = true, true, describeList; return r }
 
 // noSAS takes a row away from every signature.
 func noSAS(r row) row { r.level = 0; return r }
@@ -155,6 +156,12 @@ func hasHeader(names ...string) func(*http.Request) bool {
 		}
 		return true
 	}
+}
+
+func describeBlob(r *http.Request, c *azure.Check) { c.Blob = targetOf(r).blob }
+
+func describeList(r *http.Request, c *azure.Check) {
+	c.SubOperation, c.Prefix = "Blob.List", targetOf(r).query.get("prefix")
 }
 
 func accountScope(r *http.Request) string { return targetOf(r).found.ResourceID }

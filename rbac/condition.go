@@ -2,11 +2,12 @@ package rbac
 
 import (
 	"errors"
+	"slices"
 	"strings"
 )
 
-// truth is three-valued: what a condition says about attributes is unknown,
-// and unknown never grants.
+// truth is three-valued: what a condition says about attributes that are not
+// there, or not known here, is unknown, and unknown never grants.
 type truth int8
 
 const (
@@ -23,9 +24,12 @@ type condition struct {
 }
 
 type conditionNode struct {
-	kind    conditionKind
-	kids    []*conditionNode
-	actions []glob
+	kind       conditionKind
+	kids       []*conditionNode
+	actions    []glob      // of an actionNode
+	subs       []string    // of a subOperationNode, in lower case
+	comparison *comparison // of an attributeNode; nil: not known here
+	text       string      // of an attributeNode
 }
 
 type conditionKind int8
@@ -33,6 +37,7 @@ type conditionKind int8
 const (
 	attributeNode conditionKind = iota
 	actionNode
+	subOperationNode
 	notNode
 	andNode
 	orNode
@@ -51,39 +56,46 @@ func compileCondition(source string) *condition {
 	return &condition{source, root}
 }
 
-// holds reports whether the condition is certainly fulfilled for an action
-// whatever the request's attributes are.
-func (c *condition) holds(action string) bool {
+// holds reports whether the condition is certainly fulfilled by a request.
+func (c *condition) holds(q question) bool {
 	if c == nil {
 		return true
 	}
-	return c.root != nil && c.root.eval(action) == yes
+	return c.root != nil && c.root.eval(q) == yes
 }
 
-func (n *conditionNode) eval(action string) truth {
+func (n *conditionNode) eval(q question) truth {
 	switch n.kind {
 	case actionNode:
 		for _, g := range n.actions {
-			if g.match(action) {
+			if g.match(q.action) {
 				return yes
 			}
 		}
 		return no
+	case subOperationNode:
+		if slices.Contains(n.subs, q.sub) {
+			return yes
+		}
+		return no
 	case notNode:
-		return yes - n.kids[0].eval(action)
+		return yes - n.kids[0].eval(q)
 	case andNode:
 		out := yes
 		for _, kid := range n.kids {
-			out = min(out, kid.eval(action))
+			out = min(out, kid.eval(q))
 		}
 		return out
 	case orNode:
 		out := no
 		for _, kid := range n.kids {
-			out = max(out, kid.eval(action))
+			out = max(out, kid.eval(q))
 		}
 		return out
 	default:
+		if n.comparison != nil {
+			return n.comparison.eval(q)
+		}
 		return unknown
 	}
 }
@@ -228,6 +240,8 @@ func (p *conditionParser) unary() (*conditionNode, error) {
 		return node, nil
 	case p.skip("ActionMatches"):
 		return p.actionMatches()
+	case p.skip("SubOperationMatches"):
+		return p.subOperationMatches()
 	default:
 		return p.attribute()
 	}
@@ -250,24 +264,47 @@ func (p *conditionParser) actionMatches() (*conditionNode, error) {
 	return node, nil
 }
 
-// attribute swallows one comparison of attributes, whose outcome we do not know.
-func (p *conditionParser) attribute() (*conditionNode, error) {
-	taken := 0
-	for len(p.tokens) > 0 {
-		switch t := strings.ToUpper(p.tokens[0]); t {
-		case "(", "!", "ACTIONMATCHES":
-			return nil, errCondition
-		case ")", "AND", "OR", "&&", "||":
-			if taken == 0 {
-				return nil, errCondition
-			}
-			return &conditionNode{kind: attributeNode}, nil
-		}
-		p.tokens = p.tokens[1:]
-		taken++
-	}
-	if taken == 0 {
+func (p *conditionParser) subOperationMatches() (*conditionNode, error) {
+	group := p.peek()
+	if !strings.HasPrefix(group, "{") {
 		return nil, errCondition
 	}
-	return &conditionNode{kind: attributeNode}, nil
+	p.tokens = p.tokens[1:]
+	names, ok := quotedList(group[1 : len(group)-1])
+	if !ok {
+		return nil, errCondition
+	}
+	node := &conditionNode{kind: subOperationNode}
+	for _, name := range names {
+		node.subs = append(node.subs, strings.ToLower(name))
+	}
+	return node, nil
+}
+
+// attribute reads one comparison of attributes. One that is not known is
+// swallowed; its outcome is unknown.
+func (p *conditionParser) attribute() (*conditionNode, error) {
+	var taken []string
+	node := func() *conditionNode {
+		n := &conditionNode{kind: attributeNode, text: strings.Join(taken, " ")}
+		n.comparison, _ = newComparison(taken)
+		return n
+	}
+	for len(p.tokens) > 0 {
+		switch t := strings.ToUpper(p.tokens[0]); t {
+		case "(", "!", "ACTIONMATCHES", "SUBOPERATIONMATCHES":
+			return nil, errCondition
+		case ")", "AND", "OR", "&&", "||":
+			if len(taken) == 0 {
+				return nil, errCondition
+			}
+			return node(), nil
+		}
+		taken = append(taken, p.tokens[0])
+		p.tokens = p.tokens[1:]
+	}
+	if len(taken) == 0 {
+		return nil, errCondition
+	}
+	return node(), nil
 }

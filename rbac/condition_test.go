@@ -43,7 +43,7 @@ func TestConditionHolds(t *testing.T) {
 		{"does not parse: unclosed quote", "ActionMatches{'a}", roleWrite, false},
 		{"too deep", strings.Repeat("!", 2*maxConditionDepth) + write, roleWrite, false},
 	} {
-		if got := compileCondition(tc.condition).holds(tc.action); got != tc.want {
+		if got := compileCondition(tc.condition).holds(question{action: tc.action}); got != tc.want {
 			t.Errorf("%s: %t, want %t\n%s", tc.name, got, tc.want, tc.condition)
 		}
 	}
@@ -63,11 +63,11 @@ func FuzzCondition(f *testing.F) {
 	f.Add("@Resource[a:b] StringEquals '}' && !ActionMatches{'*'}", "a/read")
 	f.Fuzz(func(t *testing.T, text, action string) {
 		c := compileCondition(text)
-		held := c.holds(action)
+		held := c.holds(question{action: action})
 		if c != nil && c.root == nil && held {
 			t.Errorf("unparsable condition holds: %q", text)
 		}
-		if again := compileCondition(text).holds(action); again != held {
+		if again := compileCondition(text).holds(question{action: action}); again != held {
 			t.Errorf("%q on %q: %t, then %t", text, action, held, again)
 		}
 	})

@@ -21,6 +21,10 @@ func (x *Index) Decide(_ context.Context, who azure.Principal, check azure.Check
 		action: lower(check.Action),
 		data:   check.Data,
 		scope:  scopeKey(check.Scope),
+		asked:  check.Scope,
+		blob:   check.Blob,
+		prefix: check.Prefix,
+		sub:    strings.ToLower(check.SubOperation),
 		pool:   x.sabotage.PoolDataActions,
 	}
 	principal := strings.ToLower(who.ObjectID)

@@ -15,9 +15,11 @@
 //
 // Left out: deny assignments, classic administrators, the management-group
 // tree (an assignment at a management group covers only that group's own
-// path), eligible (PIM) assignments. Conditions: the operators over actions
-// (ActionMatches, AND, OR, NOT) are evaluated; anything that reads an attribute
-// is not, and what it governs is refused, with the reason in Decision.Misses.
+// path), eligible (PIM) assignments. Of conditions, actions and
+// sub-operations, AND, OR, NOT and the string comparisons of the attributes in
+// attributes.go are evaluated; anything else is not, and what it governs is
+// refused, with the reason in Decision.Misses. What a comparison yields where
+// the attribute is absent is unverified; here it grants nothing.
 //
 // The package knows neither HTTP nor storage. arm/authorization keeps the
 // records and feeds them into an Index.

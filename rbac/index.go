@@ -73,7 +73,7 @@ func (h *held) judge(q question) verdict {
 		return verdict{}
 	}
 	v := r.judge(q)
-	if v.outcome == grants && !h.condition.holds(q.action) {
+	if v.outcome == grants && !h.condition.holds(q) {
 		return verdict{outcome: conditional}
 	}
 	return v

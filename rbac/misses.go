@@ -99,7 +99,7 @@ func (h *held) miss(check azure.Check, q question) (m nearMiss, ok bool) {
 		m.near = pending
 	case v.outcome == conditional:
 		m.near = underCondition
-		m.Reason = fmt.Sprintf("role %q grants %s only under a condition on attributes, which this emulator does not evaluate and therefore refuses", r.def.Name, check.Action)
+		m.Reason = fmt.Sprintf("role %q grants %s only under a condition, which this request does not fulfil%s", r.def.Name, check.Action, h.conditionText())
 	case v.outcome == excluded:
 		list := "notActions"
 		if q.data {
@@ -112,6 +112,18 @@ func (h *held) miss(check azure.Check, q question) (m nearMiss, ok bool) {
 		m.Reason = lackReason(r, check, q)
 	}
 	return m, true
+}
+
+// conditionText is the assignment's own condition, or what of it is never
+// fulfilled here.
+func (h *held) conditionText() string {
+	switch err := CheckCondition(h.Condition); {
+	case err != nil:
+		return ": " + err.Error()
+	case h.Condition != "":
+		return ": " + h.Condition
+	}
+	return "" // the role's
 }
 
 func (h *held) missOf(q question) nearMiss {

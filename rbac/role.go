@@ -51,6 +51,9 @@ type question struct {
 	action string // lower case
 	data   bool
 	scope  string // a scope key
+	// What conditions read: the scope in its own letters, the blob, the
+	// prefix of a listing, the sub-operation in lower case.
+	asked, blob, prefix, sub string
 	// pool is the sabotage switch that makes one heap of actions and data actions.
 	pool bool
 }
@@ -84,7 +87,7 @@ func (s *permissionSet) judge(q question) verdict {
 	if by, out := denied.match(q.action); out {
 		return verdict{excluded, by}
 	}
-	if !s.condition.holds(q.action) {
+	if !s.condition.holds(q) {
 		return verdict{outcome: conditional}
 	}
 	return verdict{outcome: grants}

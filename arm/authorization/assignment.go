@@ -53,8 +53,7 @@ func readWish(r *arm.Request) (wish, error) {
 	return w, w.checkCondition()
 }
 
-// checkCondition refuses what package rbac could only deny. Every attribute
-// begins with @ (@Request, @Resource, @Principal, @Environment).
+// checkCondition refuses what package rbac could only deny.
 func (w *wish) checkCondition() error {
 	switch {
 	case strings.TrimSpace(w.condition) == "":
@@ -62,8 +61,9 @@ func (w *wish) checkCondition() error {
 		return nil
 	case w.conditionVersion != "" && w.conditionVersion != "2.0":
 		return errCondition("conditionVersion must be 2.0")
-	case strings.Contains(w.condition, "@"):
-		return errCondition("it reads attributes, which are not evaluated; only conditions over actions are")
+	}
+	if err := rbac.CheckCondition(w.condition); err != nil {
+		return errCondition(err.Error())
 	}
 	w.conditionVersion = "2.0"
 	return nil

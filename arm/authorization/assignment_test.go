@@ -169,7 +169,7 @@ func TestCreateRefusals(t *testing.T) {
 		"Contributor assigns":       {contributor, account, armtest.GUID("3"), body(acrPull, app.ObjectID, ""), 403, "AuthorizationFailed", "'Microsoft.Authorization/roleAssignments/write' over scope '" + account + assignments + armtest.GUID("3") + "'", "R-1041"},
 		"Data Scientist assigns":    {scientist, account, armtest.GUID("3"), body(acrPull, app.ObjectID, ""), 403, "AuthorizationFailed", "with object id '" + scientist.ObjectID + "'", "R-1041"},
 		"condition on attributes": {owner, account, armtest.GUID("3"), strings.Replace(body(acrPull, app.ObjectID, ""), `}}`,
-			`,"condition":"@Resource[Microsoft.Storage/storageAccounts/blobServices/containers:name] StringEquals 'a'","conditionVersion":"2.0"}}`, 1), 400, "InvalidCondition", "attributes", ""},
+			`,"condition":"@Principal[Microsoft.Directory/CustomSecurityAttributes/Id:Team] StringEquals 'a'","conditionVersion":"2.0"}}`, 1), 400, "InvalidCondition", "attributes", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if tt.proves != "" {

@@ -28,6 +28,8 @@ type Operation struct {
 	Data bool
 	// Scope finds the ARM id the check is made at. Required with Action.
 	Scope func(*http.Request) string
+	// Describe adds to the check what conditions may read; may be nil.
+	Describe func(*http.Request, *azure.Check)
 	// MaxBody is the largest body read, in bytes; 0 means no body beyond
 	// DefaultMaxBody, negative means unlimited (streamed).
 	MaxBody int64
@@ -44,6 +46,9 @@ func (op *Operation) Check(r *http.Request) azure.Check {
 	c := azure.Check{Action: op.Action, Data: op.Data}
 	if op.Scope != nil {
 		c.Scope = op.Scope(r)
+	}
+	if op.Describe != nil {
+		op.Describe(r, &c)
 	}
 	return c
 }
