@@ -25,9 +25,6 @@ type Status struct {
 	Deployments []runner.DeploymentStatus `json:"deployments"`
 }
 
-// plainChild says what the process runner does not promise.
-const plainChild = "plain child processes: not a security boundary"
-
 // admin is the emulator's own API. Guard stands before it.
 func (e *Emulator) admin() http.Handler {
 	r := mux.NewRouter()
@@ -61,7 +58,7 @@ func (e *Emulator) admin() http.Handler {
 // Status describes the running emulator.
 func (e *Emulator) Status() Status {
 	return Status{
-		Access: e.access, StateDir: e.config.StateDir, StateUUID: e.state.UUID, Isolation: plainChild,
+		Access: e.access, StateDir: e.config.StateDir, StateUUID: e.state.UUID, Isolation: e.isolation(),
 		Uptime: clock.System{}.Now().Sub(e.access.Started).Round(time.Second).String(), Deployments: e.manager.Status(),
 	}
 }

@@ -300,7 +300,7 @@ func (e *Emulator) newProcess() (runner.Backend, error) {
 		ProxyURL:    e.instanceProxy,
 		IdentityURL: e.access.URL() + identityPath,
 		CondaRelax:  c.RelaxConda, Offline: c.Offline, Clock: c.Clock, Logf: c.Logf,
-		Images: images,
+		Images: images, Sandbox: c.Sandbox, Agent: c.SandboxAgent, Serve: e.serveSandbox,
 	})
 }
 

@@ -9,7 +9,7 @@ import (
 // surrounding run reaches it.
 func start(t *testing.T, change func(*Config)) *Emulator {
 	t.Helper()
-	cfg := Config{Ephemeral: true, CADir: t.TempDir(), Logf: t.Logf, sabotage: surroundingSabotage(t)}
+	cfg := Config{Ephemeral: true, CADir: t.TempDir(), SandboxAgent: "/proc/self/exe", Logf: t.Logf, sabotage: surroundingSabotage(t)}
 	if change != nil {
 		change(&cfg)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/amlocal/amlocal/arm/machinelearning"
 	"github.com/amlocal/amlocal/entra"
 	"github.com/amlocal/amlocal/internal/clock"
+	"github.com/amlocal/amlocal/runner/process"
 	"github.com/amlocal/amlocal/store"
 )
 
@@ -36,6 +37,12 @@ type Config struct {
 	// AgentBinary is a static Linux program to run as the agent of the docker
 	// runner; empty: this one.
 	AgentBinary string
+	// Sandbox says whether the process runner gives instances namespaces of
+	// their own: auto, where the machine allows it; on; off. Empty is auto.
+	// SandboxAgent is a program that calls SandboxAgent before anything else,
+	// "/proc/self/exe" where this one does; without it there is no sandbox.
+	Sandbox      process.SandboxMode
+	SandboxAgent string
 	// IdentityEnv is the pair of managed identity variables instances get.
 	IdentityEnv machinelearning.IdentityEnv
 	// Durability of acknowledged writes; ephemeral state never syncs.
@@ -93,6 +100,13 @@ func (c Config) withDefaults() (Config, error) {
 	case "auto", "process", "docker":
 	default:
 		return c, fmt.Errorf("--runner %q: the runners are auto, process and docker", c.Runner)
+	}
+	switch c.Sandbox {
+	case "":
+		c.Sandbox = process.SandboxAuto
+	case process.SandboxAuto, process.SandboxOn, process.SandboxOff:
+	default:
+		return c, fmt.Errorf("--sandbox %q: the settings are auto, on and off", c.Sandbox)
 	}
 	switch c.IdentityEnv {
 	case "":

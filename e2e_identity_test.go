@@ -14,6 +14,7 @@ import (
 
 	"github.com/amlocal/amlocal/azure"
 	"github.com/amlocal/amlocal/internal/covers"
+	"github.com/amlocal/amlocal/runner/process/sandbox"
 	"github.com/amlocal/amlocal/store"
 )
 
@@ -266,9 +267,14 @@ func environment(list []string) map[string]string {
 	return out
 }
 
-// identityEndpoint asks as the how-to's script does, past the proxy.
+// identityEndpoint asks as the how-to's script does, past the proxy. Tests stand
+// outside the instance: for a sandboxed one's own address they take the
+// emulator's.
 func (l *lab) identityEndpoint(t *testing.T, endpoint, secret string) answer {
 	t.Helper()
+	if rest, ok := strings.CutPrefix(endpoint, "http://"+sandbox.IdentityAddress); ok {
+		endpoint = l.e.Access().URL() + rest
+	}
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, endpoint+"?resource=https://storage.azure.com/", nil)
 	if err != nil {
 		t.Fatal(err)

@@ -47,6 +47,7 @@ const (
 const instanceEnv = "E2E_INSTANCE"
 
 func TestMain(m *testing.M) {
+	SandboxAgent()
 	if os.Getenv(instanceEnv) != "" {
 		os.Exit(actAsInstance())
 	}

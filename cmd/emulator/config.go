@@ -13,6 +13,7 @@ import (
 	"github.com/amlocal/amlocal"
 	"github.com/amlocal/amlocal/arm/machinelearning"
 	"github.com/amlocal/amlocal/runner/docker"
+	"github.com/amlocal/amlocal/runner/process"
 	"github.com/amlocal/amlocal/store"
 )
 
@@ -27,6 +28,7 @@ type emulatorFlags struct {
 	world       string
 	allowHosts  []string
 	networkPool string
+	sandbox     string
 	rbacDelay   time.Duration
 	tokenCache  time.Duration
 }
@@ -34,6 +36,7 @@ type emulatorFlags struct {
 func (f *emulatorFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.runner, "runner", "auto", "where deployments run: auto, process or docker")
+	flags.StringVar(&f.sandbox, "sandbox", "auto", "namespaces of their own for instances of the process runner: auto (where this machine allows it), on or off")
 	flags.StringVar(&f.identityEnv, "identity-env", "both", "identity variables in instances: both, msi or identity")
 	flags.StringVar(&f.durability, "durability", "power", "what an acknowledged write survives: power loss, or the end of the process")
 	flags.StringVar(&f.conda, "conda", "strict", "strict refuses a conda file this machine cannot satisfy; relax uses what is there and says what it changed")
@@ -49,6 +52,7 @@ func (f *emulatorFlags) config(state string, port int) (amlocal.Config, error) {
 	c := amlocal.Config{
 		StateDir: state, Ephemeral: f.ephemeral, Port: port, Runner: f.runner,
 		IdentityEnv: machinelearning.IdentityEnv(f.identityEnv), Offline: f.offline, World: f.world, AllowHosts: f.allowHosts,
+		Sandbox: process.SandboxMode(f.sandbox), SandboxAgent: "/proc/self/exe",
 		Logf: logf, NetworkPool: f.networkPool, RBACDelay: f.rbacDelay, TokenCache: f.tokenCache,
 	}
 	switch f.durability {

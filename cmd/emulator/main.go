@@ -13,6 +13,8 @@ import (
 var version string
 
 func main() {
+	// In the agent of a sandbox this does not return.
+	amlocal.SandboxAgent()
 	if len(os.Args) == 2 && os.Args[1] == amlocal.AgentCommand { // in a container of the docker runner
 		os.Exit(relay.Main())
 	}
