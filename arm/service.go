@@ -87,6 +87,9 @@ func (s *Service) route(r *http.Request) (*httpx.Operation, error) {
 		if typ != nil && known == nil {
 			known = typ
 		}
+		if row != nil && row.Method == http.MethodPut && !typ.Anywhere && p.namespace != "" && !inGroup(p.id) {
+			return nil, errUnknownType(p.typeName, version)
+		}
 		if row != nil {
 			return s.operation(typ, row, p, version), nil
 		}
@@ -100,6 +103,14 @@ func (s *Service) route(r *http.Request) (*httpx.Operation, error) {
 	default:
 		return nil, errUnknownType(p.typeName, version)
 	}
+}
+
+// inGroup reports whether an id is one of a resource directly in a resource
+// group, or of a child of one. What is no extension lives nowhere else.
+func inGroup(id string) bool {
+	segs := strings.Split(strings.Trim(id, "/"), "/")
+	return len(segs) > 5 && strings.EqualFold(segs[0], "subscriptions") && strings.EqualFold(segs[2], "resourceGroups") &&
+		strings.EqualFold(segs[4], "providers") && !strings.Contains(strings.ToLower(strings.Join(segs[5:], "/")), "/providers/")
 }
 
 func (s *Service) knownNamespace(ns string) bool {
