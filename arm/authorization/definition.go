@@ -86,13 +86,19 @@ func (p *Provider) putDefinition(w http.ResponseWriter, r *arm.Request) error {
 	if err != nil {
 		return err
 	}
-	if built, ok := p.deps.Index.Definition(r.Name); ok && built.Type == rbac.BuiltInRole {
-		return errBuiltInRole(built.Name)
+	// Rights on the scopes it has now are asked for as well: what changes there
+	// is what its assignments allow.
+	scopes := def.AssignableScopes
+	if have, ok := p.deps.Index.Definition(r.Name); ok {
+		if have.Type == rbac.BuiltInRole {
+			return errBuiltInRole(have.Name)
+		}
+		scopes = append(slices.Clone(have.AssignableScopes), scopes...)
 	}
 	if other, ok := p.deps.Index.DefinitionByName(def.Name); ok && other.Type == rbac.BuiltInRole {
 		return errDefinitionNameTaken(def.Name)
 	}
-	for _, scope := range def.AssignableScopes {
+	for _, scope := range scopes {
 		if err := r.Require(azure.Check{Action: definitionType + "/write", Scope: scope}); err != nil {
 			return err
 		}
