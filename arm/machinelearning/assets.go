@@ -37,7 +37,12 @@ func assetID(pl *plan, ref, versionType string) (azure.ResourceID, bool) {
 	ref = strings.TrimPrefix(ref, "azureml:")
 	if strings.HasPrefix(ref, "/") {
 		id, err := azure.ParseResourceID(ref)
-		return id, err == nil && strings.EqualFold(id.Type(), versionType)
+		if err != nil || !strings.EqualFold(id.Type(), versionType) {
+			return id, false
+		}
+		// Assets are shared between workspaces through registries only.
+		ws, ok := id.Ancestor(workspaceType)
+		return id, ok && strings.EqualFold(ws.String(), pl.workspace.ID)
 	}
 	m := reference.FindStringSubmatch(ref)
 	if m == nil {

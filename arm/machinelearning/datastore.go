@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/amlocal/amlocal/arm"
+	"github.com/amlocal/amlocal/azure"
 	"github.com/amlocal/amlocal/store"
 )
 
@@ -41,6 +42,10 @@ func (p *Provider) putDatastore(w http.ResponseWriter, r *arm.Request) error {
 // write puts a plain child resource of a workspace and answers 201 or 200.
 // also, when not nil, runs first in the same transaction.
 func (p *Provider) write(w http.ResponseWriter, r *arm.Request, rec *arm.Record, doc arm.Document, also func(store.Tx) error) error {
+	parent, _ := r.ID.Parent()
+	if err := checkAssetName(r.Name, parent.Name()); err != nil {
+		return err
+	}
 	for _, readOnly := range []string{"id", "name", "type", "systemData"} {
 		delete(doc, readOnly)
 	}
@@ -87,6 +92,9 @@ func (p *Provider) listDatastoreSecrets(w http.ResponseWriter, r *arm.Request) e
 		return arm.Reply(w, http.StatusOK, secrets)
 	}
 	account, container := rec.Document.String("properties", "accountName"), rec.Document.String("properties", "containerName")
+	if err := p.ownAccount(r, rec, account); err != nil {
+		return err
+	}
 	if kind := rec.Document.String("properties", "credentials", "credentialsType"); !strings.EqualFold(kind, "AccountKey") {
 		return arm.BadRequest("UserError", "The datastore '%s' has no credentials (credentialsType is %s).", rec.Name(), kind)
 	}
@@ -107,4 +115,23 @@ func (p *Provider) listDatastoreSecrets(w http.ResponseWriter, r *arm.Request) e
 		return err
 	}
 	return arm.Reply(w, http.StatusOK, arm.Document{"secretsType": "AccountKey", "key": key})
+}
+
+// ownAccount refuses to speak for an account that is not the workspace's:
+// whoever writes a datastore over another must bring its credentials.
+func (p *Provider) ownAccount(r *arm.Request, rec *arm.Record, account string) error {
+	return p.deps.Documents.View(r.Context(), func(tx store.ReadTx) error {
+		ws, err := workspaceOf(tx, r.ID)
+		if err != nil {
+			return err
+		}
+		own, err := azure.ParseResourceID(ws.Document.String("properties", "storageAccount"))
+		if err != nil {
+			return err
+		}
+		if !strings.EqualFold(own.Name(), account) {
+			return arm.BadRequest("UserError", "The datastore '%s' was registered without credentials for the storage account '%s'.", rec.Name(), account)
+		}
+		return nil
+	})
 }

@@ -16,6 +16,19 @@ func checkName(kind, name string) error {
 	return nil
 }
 
+// assetPattern is the published rule for names of assets and datastores, with
+// the dots that versions have.
+var assetPattern = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}$`)
+
+func checkAssetName(names ...string) error {
+	for _, name := range names {
+		if !assetPattern.MatchString(name) {
+			return errInvalid("The name '%s' is invalid. It must begin with a letter or digit, consist of letters, digits, dashes, underscores and dots, and have at most 255 characters.", name)
+		}
+	}
+	return nil
+}
+
 // oneOf finds the canonical spelling of an enumeration's value.
 func oneOf(value string, allowed ...string) (string, bool) {
 	for _, a := range allowed {

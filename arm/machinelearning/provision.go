@@ -52,7 +52,7 @@ func (p *Provider) deploy(ctx context.Context, job arm.Job) arm.Outcome {
 	}
 	if err != nil {
 		_ = os.RemoveAll(p.revisionDir(id, job.ID))
-		return arm.Outcome{Err: deployError(err), Apply: func(tx store.Tx) error { return p.setState(tx, job.Resource, stateFailed) }}
+		return arm.Outcome{Err: deployError(err), Apply: func(tx store.Tx) error { return p.deployFailed(tx, job.Resource) }}
 	}
 	return arm.Outcome{Apply: func(tx store.Tx) error { return p.deployed(tx, pl) }}
 }
@@ -78,6 +78,9 @@ func (p *Provider) deployed(tx store.Tx, pl *plan) error {
 	rec, ok, err := arm.Get(tx, pl.id.String())
 	if err != nil || !ok {
 		return err
+	}
+	if rec.Document.String("properties", "provisioningState") == stateDeleting {
+		return nil // overtaken: it must not look idle while it is being ended
 	}
 	rec.Document.Set(stateSucceeded, "properties", "provisioningState")
 	if rec.Secret == nil {
@@ -105,6 +108,15 @@ func (p *Provider) deployed(tx store.Tx, pl *plan) error {
 		}
 	}
 	return p.refreshRoute(tx, pl.endpoint.ID)
+}
+
+// deployFailed records a failure, unless the deployment is being ended.
+func (p *Provider) deployFailed(tx store.Tx, id string) error {
+	rec, ok, err := arm.Get(tx, id)
+	if err != nil || !ok || rec.Document.String("properties", "provisioningState") == stateDeleting {
+		return err
+	}
+	return p.setState(tx, id, stateFailed)
 }
 
 func (p *Provider) plan(tx store.ReadTx, rec *arm.Record, doc arm.Document, revision string) (*plan, error) {

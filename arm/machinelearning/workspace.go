@@ -65,6 +65,9 @@ func (p *Provider) workspaceRecord(tx store.Tx, id azure.ResourceID, doc arm.Doc
 	rec := &arm.Record{ID: id.String(), Type: workspaceType}
 	if old != nil {
 		rec = old
+		if have, want := old.Document.String("properties", "storageAccount"), doc.String("properties", "storageAccount"); want != "" && !strings.EqualFold(have, want) {
+			return nil, arm.BadRequest("ValidationError", "The storage account of the workspace '%s' cannot be changed once the workspace has been created.", id.Name())
+		}
 		properties := old.Document.Object("properties").Merge(doc.Object("properties"))
 		doc = old.Document.Merge(doc)
 		doc.Set(map[string]any(properties), "properties")
