@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -18,7 +19,7 @@ import (
 
 // question is what a test asks of the code inside an instance.
 type question struct {
-	// Do is read, write, token or environment.
+	// Do is read, write, token, environment or resolve (the name in Account).
 	Do                       string
 	Account, Container, Blob string
 	Resource                 string
@@ -26,6 +27,8 @@ type question struct {
 	// DefaultAzureCredential instead of the managed identity alone.
 	ClientID string
 	Chain    bool
+	// Bare forgets the platform's identity variables first: IMDS is left.
+	Bare bool
 }
 
 // findings are what it found: a text, or an error in the service's words.
@@ -68,6 +71,13 @@ func actAsInstance() int {
 }
 
 func (q question) credential() (azcore.TokenCredential, error) {
+	if q.Bare {
+		for _, name := range []string{"MSI_ENDPOINT", "MSI_SECRET", "IDENTITY_ENDPOINT", "IDENTITY_HEADER"} {
+			if err := os.Unsetenv(name); err != nil {
+				return nil, err
+			}
+		}
+	}
 	if q.Chain {
 		return azidentity.NewDefaultAzureCredential(nil)
 	}
@@ -82,6 +92,10 @@ func (q question) answer(r *http.Request, a *findings) (string, error) {
 	if q.Do == "environment" {
 		a.Environment = os.Environ()
 		return "", nil
+	}
+	if q.Do == "resolve" {
+		addresses, err := net.DefaultResolver.LookupHost(r.Context(), q.Account)
+		return strings.Join(addresses, " "), err
 	}
 	cred, err := q.credential()
 	if err != nil {
