@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/amlocal/amlocal/arm/machinelearning"
+	"github.com/amlocal/amlocal/runner/process"
 )
 
 // Scenario is one flow.
@@ -51,6 +52,9 @@ type Options struct {
 	Offline bool
 	// RelaxConda lets another Python serve than the conda file asks for.
 	RelaxConda bool
+	// Sandbox and SandboxAgent are the emulator's.
+	Sandbox      process.SandboxMode
+	SandboxAgent string
 	// CacheDir and CADir default to the emulator's own.
 	CacheDir, CADir string
 	// GoScorer is the Go scorer's program; by default it is looked for

@@ -39,7 +39,7 @@ func begin(ctx context.Context, world string, options Options, out *report) (_ *
 	if s.emulator, err = amlocal.New(ctx, amlocal.Config{
 		Ephemeral: true, Runner: options.Runner, AgentBinary: options.AgentBinary, IdentityEnv: options.IdentityEnv,
 		Offline: options.Offline, World: worldFile, WorldFiles: files,
-		CacheDir: options.CacheDir, CADir: options.CADir, RelaxConda: options.RelaxConda, Logf: options.Logf,
+		CacheDir: options.CacheDir, CADir: options.CADir, RelaxConda: options.RelaxConda, Sandbox: options.Sandbox, SandboxAgent: options.SandboxAgent, Logf: options.Logf,
 	}); err != nil {
 		return nil, err
 	}

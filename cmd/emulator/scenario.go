@@ -12,6 +12,7 @@ import (
 
 	"github.com/amlocal/amlocal"
 	"github.com/amlocal/amlocal/arm/machinelearning"
+	"github.com/amlocal/amlocal/runner/process"
 	"github.com/amlocal/amlocal/scenarios"
 )
 
@@ -36,7 +37,7 @@ func scenarioListCommand() *cobra.Command {
 
 func scenarioRunCommand() *cobra.Command {
 	var o scenarios.Options
-	var identityEnv, conda string
+	var identityEnv, conda, sandbox string
 	cmd := &cobra.Command{
 		Use: "run NAME", Short: "Run a scenario against a fresh emulator", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -47,6 +48,7 @@ func scenarioRunCommand() *cobra.Command {
 			}
 			o.IdentityEnv = machinelearning.IdentityEnv(identityEnv)
 			o.RelaxConda = conda == "relax"
+			o.Sandbox, o.SandboxAgent = process.SandboxMode(sandbox), "/proc/self/exe"
 			o.Out = cmd.OutOrStdout()
 			return scenarios.Run(ctx, args[0], o)
 		},
@@ -56,6 +58,7 @@ func scenarioRunCommand() *cobra.Command {
 	flags.StringVar(&o.Scorer, "scorer", "auto", "auto, python or go")
 	flags.StringVar(&o.Variant, "variant", "", "scoring script: managedidentity (REST and SDK), rest or sdk")
 	flags.StringVar(&identityEnv, "identity-env", "both", "both, msi or identity")
+	flags.StringVar(&sandbox, "sandbox", "auto", "namespaces of their own for instances of the process runner: auto, on or off")
 	flags.StringVar(&conda, "conda", "strict", "strict or relax")
 	flags.BoolVar(&o.Offline, "offline", false, "refuse every host that is not emulated, and package downloads")
 	return cmd
