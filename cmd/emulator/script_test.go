@@ -7,10 +7,12 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -23,12 +25,24 @@ import (
 var binDir string
 
 func TestMain(m *testing.M) {
+	deliverSignals()
 	code, err := runTests(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
 	os.Exit(code)
+}
+
+// deliverSignals undoes what a caller such as nohup left behind: a signal that
+// is caught here has its usual meaning in the programs the scripts start, where
+// an ignored one would stay ignored.
+func deliverSignals() {
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGHUP} {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
+	}
 }
 
 func runTests(m *testing.M) (code int, err error) {
