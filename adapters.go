@@ -131,7 +131,7 @@ func (a endpointAdapter) Endpoint(_ context.Context, host string) (gateway.Endpo
 	if !ok {
 		return gateway.Endpoint{}, false
 	}
-	out := gateway.Endpoint{ID: r.ID, Name: r.Name, AuthMode: gateway.AuthMode(r.AuthMode), Keys: r.Keys, Traffic: r.Traffic,
+	out := gateway.Endpoint{ID: r.ID, Name: r.Name, AuthMode: gateway.AuthMode(r.AuthMode), Keys: r.Keys, Traffic: r.Traffic, Mirror: r.Mirror,
 		Deployments: make([]gateway.Deployment, len(r.Deployments))}
 	for i, d := range r.Deployments {
 		out.Deployments[i] = gateway.Deployment{ID: d.ID, Name: d.Name, RequestTimeout: d.RequestTimeout,

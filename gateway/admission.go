@@ -17,6 +17,10 @@ var (
 // admission limits what a deployment is asked to do at once. Each instance
 // works on MaxConcurrent requests; as many again per instance wait, first come
 // first served; what exceeds both is turned away.
+//
+// Mirrored copies are counted apart, so that they never turn a caller away, and
+// wait until no caller does. What an instance works on at once stays one limit
+// for both: it is a promise to the user's server.
 type admission struct {
 	targets func(deploymentID string) []runner.Target
 
@@ -28,16 +32,26 @@ type admission struct {
 	turn int
 }
 
+// class tells who waits for the answer.
+type class int
+
+const (
+	asked    class = iota // a caller
+	mirrored              // nobody
+	classes
+)
+
 // queue is one deployment's requests.
 type queue struct {
 	// pending counts requests at work and waiting.
-	pending int
+	pending [classes]int
 	// busy counts requests at work by instance.
 	busy    map[runner.Target]int
-	waiters list.List // of *waiter
+	waiters [classes]list.List // of *waiter
 }
 
 type waiter struct {
+	class class
 	limit int
 	grant chan grant // buffered: the granter never waits
 }
@@ -53,7 +67,7 @@ func newAdmission(targets func(string) []runner.Target) *admission {
 
 // enter waits for an instance. leave must be called exactly once after a nil
 // error. The errors are errQueueFull, errNoInstance and the context's.
-func (a *admission) enter(ctx context.Context, d Deployment) (target runner.Target, leave func(), err error) {
+func (a *admission) enter(ctx context.Context, d Deployment, c class) (target runner.Target, leave func(), err error) {
 	limit, instances := max(d.MaxConcurrent, 1), max(d.Instances, 1)
 	a.mu.Lock()
 	q := a.queues[d.ID]
@@ -61,37 +75,37 @@ func (a *admission) enter(ctx context.Context, d Deployment) (target runner.Targ
 		q = &queue{busy: map[runner.Target]int{}}
 		a.queues[d.ID] = q
 	}
-	if q.pending >= 2*limit*instances {
+	if q.pending[c] >= 2*limit*instances {
 		a.mu.Unlock()
 		return runner.Target{}, nil, errQueueFull
 	}
-	w := &waiter{limit: limit, grant: make(chan grant, 1)}
-	q.pending++
-	place := q.waiters.PushBack(w)
+	w := &waiter{class: c, limit: limit, grant: make(chan grant, 1)}
+	q.pending[c]++
+	place := q.waiters[c].PushBack(w)
 	a.dispatchLocked(d.ID, q)
 	a.mu.Unlock()
 
 	select {
 	case g := <-w.grant:
-		return a.granted(d.ID, q, g)
+		return a.granted(d.ID, q, c, g)
 	case <-ctx.Done():
 	}
 	a.mu.Lock()
 	select {
 	case g := <-w.grant: // in the same moment: give it back
 		a.mu.Unlock()
-		if _, leave, err := a.granted(d.ID, q, g); err == nil {
+		if _, leave, err := a.granted(d.ID, q, c, g); err == nil {
 			leave()
 		}
 	default:
-		q.waiters.Remove(place)
-		a.endLocked(d.ID, q)
+		q.waiters[c].Remove(place)
+		a.endLocked(d.ID, q, c)
 		a.mu.Unlock()
 	}
 	return runner.Target{}, nil, ctx.Err()
 }
 
-func (a *admission) granted(id string, q *queue, g grant) (runner.Target, func(), error) {
+func (a *admission) granted(id string, q *queue, c class, g grant) (runner.Target, func(), error) {
 	if g.err != nil {
 		return runner.Target{}, nil, g.err
 	}
@@ -101,30 +115,41 @@ func (a *admission) granted(id string, q *queue, g grant) (runner.Target, func()
 		if q.busy[g.target]--; q.busy[g.target] == 0 {
 			delete(q.busy, g.target)
 		}
-		a.endLocked(id, q)
+		a.endLocked(id, q, c)
 		a.dispatchLocked(id, q)
 	}, nil
 }
 
 // endLocked counts a request out.
-func (a *admission) endLocked(id string, q *queue) {
-	if q.pending--; q.pending == 0 {
+func (a *admission) endLocked(id string, q *queue, c class) {
+	if q.pending[c]--; q.pending == [classes]int{} {
 		delete(a.queues, id)
 	}
+}
+
+// frontLocked is who waits longest, callers before copies; nil for nobody.
+func (q *queue) frontLocked() *list.Element {
+	for c := range q.waiters {
+		if front := q.waiters[c].Front(); front != nil {
+			return front
+		}
+	}
+	return nil
 }
 
 // dispatchLocked gives idle instances to the longest waiting. Without any
 // instance, waiting is of no use: all are told.
 func (a *admission) dispatchLocked(id string, q *queue) {
-	if q.waiters.Len() == 0 {
+	front := q.frontLocked()
+	if front == nil {
 		return
 	}
 	targets := a.targets(id)
-	for front := q.waiters.Front(); front != nil; front = q.waiters.Front() {
+	for ; front != nil; front = q.frontLocked() {
 		w := front.Value.(*waiter)
 		if len(targets) == 0 {
-			q.waiters.Remove(front)
-			a.endLocked(id, q)
+			q.waiters[w.class].Remove(front)
+			a.endLocked(id, q, w.class)
 			w.grant <- grant{err: errNoInstance}
 			continue
 		}
@@ -132,7 +157,7 @@ func (a *admission) dispatchLocked(id string, q *queue) {
 		if !ok {
 			return
 		}
-		q.waiters.Remove(front)
+		q.waiters[w.class].Remove(front)
 		q.busy[target]++
 		w.grant <- grant{target: target}
 	}

@@ -8,7 +8,11 @@
 // answers publicly, and the defaults chosen). Where a comment says "assumed",
 // nothing of the kind was found.
 //
-// Left out: mirrored traffic, Kubernetes endpoints (their codes differ),
+// Mirrored traffic is in mirror.go: a copy starts once the caller's request has
+// been read to its end, and only on the way to an instance, so what the front
+// door itself refuses is not mirrored (assumed).
+//
+// Left out: Kubernetes endpoints (their codes differ),
 // bandwidth delays, requests-per-second and connection limits, the payload
 // limit of 2022.
 package gateway

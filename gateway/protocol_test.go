@@ -66,6 +66,9 @@ func TestExpectContinue(t *testing.T) {
 			if err != nil || resp.StatusCode != want || (want == 200 && !bytes.Equal(got, body)) {
 				t.Errorf("%d bytes, key %s: %d, %d bytes, %v", size, key, resp.StatusCode, len(got), err)
 			}
+			if resp.Header.Get("x-request-id") == "" || resp.Header.Get("Server") != "azureml-frontdoor" {
+				t.Errorf("%d bytes, key %s: the front door's headers are lost: %v", size, key, resp.Header)
+			}
 		}
 	}
 }

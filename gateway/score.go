@@ -17,6 +17,13 @@ import (
 // defaultTimeout is request_timeout_ms where a deployment says nothing.
 const defaultTimeout = 5 * time.Second
 
+func (d Deployment) timeout() time.Duration {
+	if d.RequestTimeout <= 0 {
+		return defaultTimeout
+	}
+	return d.RequestTimeout
+}
+
 // score passes an authorized request to an instance.
 func (s *Service) score(w http.ResponseWriter, r *http.Request) error {
 	c := callOf(r.Context())
@@ -25,6 +32,7 @@ func (s *Service) score(w http.ResponseWriter, r *http.Request) error {
 		return refusal
 	}
 	entry := httpx.Entry(r.Context())
+	c.entry, c.requestID = entry, entry.RequestID
 	if entry.Instance == "" {
 		entry.Instance = c.endpoint.Name + "/" + deployment.Name
 	}
@@ -36,13 +44,9 @@ func (s *Service) score(w http.ResponseWriter, r *http.Request) error {
 		return errUpgrade()
 	}
 
-	timeout := deployment.RequestTimeout
-	if timeout <= 0 {
-		timeout = defaultTimeout
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), timeout)
+	ctx, cancel := context.WithTimeout(r.Context(), deployment.timeout())
 	defer cancel()
-	target, leave, err := s.admission.enter(ctx, deployment)
+	target, leave, err := s.admission.enter(ctx, deployment, asked)
 	if err != nil {
 		return s.failure(r, err)
 	}
@@ -51,18 +55,54 @@ func (s *Service) score(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("instance %s: %w", target.Instance, err)
 	}
 
-	s.proxy.ServeHTTP(w, r.WithContext(ctx))
+	out := r.WithContext(ctx)
+	defer s.mirrors.watch(out, deployment)()
+	final := &finalWriter{ResponseWriter: w, front: w.Header().Clone()}
+	s.proxy.ServeHTTP(final, out)
 	if c.err != nil {
+		final.restore()
 		return s.failure(r, c.err)
 	}
 	return nil
 }
 
+// finalWriter keeps the instance's informational answers (100, 103) from the
+// caller: the proxy forgets the front door's headers over them, and the server
+// itself tells a caller to continue.
+type finalWriter struct {
+	http.ResponseWriter
+	front http.Header
+}
+
+// WriteHeader passes final answers on.
+func (w *finalWriter) WriteHeader(status int) {
+	if status >= http.StatusOK {
+		w.restore()
+		w.ResponseWriter.WriteHeader(status)
+	}
+}
+
+// Unwrap is for http.ResponseController.
+func (w *finalWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *finalWriter) restore() {
+	for name, values := range w.front {
+		if _, ok := w.Header()[name]; !ok {
+			w.Header()[name] = values
+		}
+	}
+}
+
 // failure turns a failed request into the answer the front door gives.
 func (s *Service) failure(r *http.Request, err error) error {
-	switch {
-	case r.Context().Err() != nil:
+	if r.Context().Err() != nil {
 		panic(http.ErrAbortHandler) // the client left
+	}
+	return failureOf(err)
+}
+
+func failureOf(err error) *httpx.Error {
+	switch {
 	case errors.Is(err, errQueueFull):
 		return errTooManyPending()
 	case errors.Is(err, errNoInstance):
@@ -95,13 +135,14 @@ func (s *Service) newProxy() *httputil.ReverseProxy {
 
 // rewrite makes the request the instance sees.
 func rewrite(pr *httputil.ProxyRequest) {
-	target := callOf(pr.In.Context()).target
+	c := callOf(pr.In.Context())
+	target := c.target
 	pr.Out.URL.Scheme, pr.Out.URL.Host = target.Scheme, target.Host
 	pr.Out.URL.RawQuery = pr.In.URL.RawQuery // as sent, however odd
 	pr.Out.Host = pr.In.Host
 	// Assumed: the credential is the front door's and stays there.
 	pr.Out.Header.Del("Authorization")
-	pr.Out.Header.Set(headerRequestID, httpx.RequestID(pr.In.Context()))
+	pr.Out.Header.Set(headerRequestID, c.requestID)
 	if id := pr.In.Header.Get(headerClientRequestID); id != "" {
 		pr.Out.Header.Del(headerClientRequestID)
 		if id = sanitizeClientRequestID(id); id != "" {
@@ -113,7 +154,6 @@ func rewrite(pr *httputil.ProxyRequest) {
 // modifyResponse makes the answer the client sees. Anything but 200 becomes
 // 424; the code of the real proxy tests for exactly that.
 func modifyResponse(resp *http.Response) error {
-	ctx := resp.Request.Context()
 	for _, name := range []string{headerRequestID, "Server", headerDeployment, headerSession} {
 		resp.Header.Del(name) // the front door's own value is set already
 	}
@@ -125,10 +165,9 @@ func modifyResponse(resp *http.Response) error {
 	}
 	setReason(resp.Header, reasonModelError)
 	resp.Header.Set(headerModelStatus, fmt.Sprint(resp.StatusCode))
-	if entry := httpx.Entry(ctx); entry != nil {
-		entry.Code = reasonModelError
-		entry.Cause = fmt.Sprintf("the deployment answered %d", resp.StatusCode)
-	}
+	entry := callOf(resp.Request.Context()).entry
+	entry.Code = reasonModelError
+	entry.Cause = fmt.Sprintf("the deployment answered %d", resp.StatusCode)
 	resp.StatusCode = http.StatusFailedDependency
 	return nil
 }

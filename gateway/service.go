@@ -36,7 +36,10 @@ type Endpoint struct {
 	// Keys are the primary and secondary key, for AuthMode Key.
 	Keys [2]string
 	// Traffic maps deployment names, in any case, to weights.
-	Traffic     map[string]int
+	Traffic map[string]int
+	// Mirror maps the one deployment that is sent copies to the percentage of
+	// requests copied, 50 at most.
+	Mirror      map[string]int
 	Deployments []Deployment
 }
 
@@ -97,6 +100,7 @@ type Service struct {
 	admission *admission
 	transport *http.Transport
 	proxy     *httputil.ReverseProxy
+	mirrors   *mirrors
 	byMode    map[AuthMode]*httpx.Operation
 }
 
@@ -113,6 +117,7 @@ func New(deps Deps) (*Service, error) {
 	}
 	s := &Service{deps: deps, admission: newAdmission(deps.Targets.Targets), transport: newTransport(), byMode: map[AuthMode]*httpx.Operation{}}
 	s.proxy = s.newProxy()
+	s.mirrors = newMirrors(s)
 	s.handler = httpx.FullDuplex(http.HandlerFunc(s.serve))
 	s.plane = &httpx.Plane{
 		Name: "scoring", Clock: deps.Clock, Audit: deps.Audit, Authorizer: deps.Authorizer,
@@ -152,8 +157,10 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request) {
 	s.plane.Serve(w, r.WithContext(withCall(r.Context(), &call{endpoint: endpoint})), op)
 }
 
-// Close drops the connections to instances that are kept for reuse.
+// Close breaks off the mirrored copies under way and drops the connections to
+// instances that are kept for reuse.
 func (s *Service) Close() error {
+	s.mirrors.close()
 	s.transport.CloseIdleConnections()
 	return nil
 }
@@ -162,6 +169,9 @@ func (s *Service) Close() error {
 type call struct {
 	endpoint Endpoint
 	target   *url.URL
+	// entry is where the outcome is recorded; requestID goes to the instance.
+	entry     *audit.Entry
+	requestID string
 	// err is why the proxied request failed.
 	err error
 }
