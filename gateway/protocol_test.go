@@ -88,3 +88,31 @@ func TestServersThatDropIdleConnections(t *testing.T) {
 		}
 	}
 }
+
+// TestInformationalAnswers: what an instance says before its answer does not
+// cost the caller the front door's headers.
+func TestInformationalAnswers(t *testing.T) {
+	w := start(t, func(w *world, _ *gateway.Deps) { w.endpoint.Deployments[0].Script = false },
+		http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			rw.Header().Set("Link", "</x>")
+			rw.WriteHeader(http.StatusEarlyHints)
+			if r.Method == "DELETE" {
+				panic(http.ErrAbortHandler)
+			}
+			rw.Header().Set("Location", "/elsewhere")
+			rw.WriteHeader(http.StatusTemporaryRedirect)
+		}))
+	for method, reason := range map[string]string{"PATCH": "model_error", "DELETE": "model_not_ready"} {
+		resp, err := http.DefaultTransport.RoundTrip(w.request(method, "/any/path", "{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != 424 || resp.Header.Get("ms-azureml-model-error-reason") != reason || resp.Header.Get("x-request-id") == "" ||
+			resp.Header.Get("Server") != "azureml-frontdoor" || resp.Header.Get("azureml-model-deployment") != "blue" ||
+			(method == "PATCH") != (resp.Header.Get("Location") == "/elsewhere") {
+			t.Errorf("%s: %d %v", method, resp.StatusCode, resp.Header)
+		}
+	}
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+}
