@@ -79,6 +79,7 @@ type Operations struct {
 
 type run struct {
 	job    Job
+	ctx    context.Context
 	cancel context.CancelCauseFunc
 	ended  chan struct{}
 }
@@ -114,20 +115,33 @@ func (o *Operations) Begin(tx store.Tx, kind string, resource azure.ResourceID, 
 	return job.ID, nil
 }
 
-// Resume starts every job an earlier process left without an end.
+// Resume starts every job an earlier process left without an end. All are known
+// before the first one runs, so that a deletion finds what it has to cancel.
 func (o *Operations) Resume(ctx context.Context) error {
-	return o.docs.View(ctx, func(tx store.ReadTx) error {
+	var pending []Job
+	err := o.docs.View(ctx, func(tx store.ReadTx) error {
 		for key, raw := range tx.Scan(jobsBucket, nil, nil) {
 			var job Job
 			if err := json.Unmarshal(raw, &job); err != nil {
 				return fmt.Errorf("stored operation %s: %w", key, err)
 			}
 			if !job.Done() {
-				o.start(job)
+				pending = append(pending, job)
 			}
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	runs := make([]*run, len(pending))
+	for i, job := range pending {
+		runs[i] = o.register(job)
+	}
+	for _, r := range runs {
+		o.launch(r)
+	}
+	return nil
 }
 
 // Running is the unfinished job about a resource, if any.
@@ -176,17 +190,26 @@ func (o *Operations) Close() {
 
 var errCanceled = errors.New("the operation was superseded")
 
-func (o *Operations) start(job Job) {
-	worker := o.workers[job.Kind]
-	if worker == nil {
-		o.logf("operation %s: no worker for kind %s", job.ID, job.Kind)
-		return
-	}
+func (o *Operations) start(job Job) { o.launch(o.register(job)) }
+
+// register makes a job known to Running and Cancel.
+func (o *Operations) register(job Job) *run {
 	ctx, cancel := context.WithCancelCause(o.ctx)
-	r := &run{job: job, cancel: cancel, ended: make(chan struct{})}
+	r := &run{job: job, ctx: ctx, cancel: cancel, ended: make(chan struct{})}
 	o.mu.Lock()
 	o.running[job.ID] = r
 	o.mu.Unlock()
+	return r
+}
+
+func (o *Operations) launch(r *run) {
+	job, ctx, cancel := r.job, r.ctx, r.cancel
+	worker := o.workers[job.Kind]
+	if worker == nil {
+		o.logf("operation %s: no worker for kind %s", job.ID, job.Kind)
+		o.finish(r)
+		return
+	}
 	o.wg.Go(func() {
 		defer cancel(nil)
 		out := perform(ctx, worker, job)

@@ -38,7 +38,7 @@ func (p *Provider) Types() []arm.Type {
 	types := []arm.Type{
 		{Name: workspaceType, Rows: []arm.Row{
 			row("GetWorkspace", http.MethodGet, arm.Resource, "", workspaceType+"/read", p.getResource),
-			row("ListWorkspaces", http.MethodGet, arm.Collection, "", workspaceType+"/read", p.listResources),
+			filtered(row("ListWorkspaces", http.MethodGet, arm.Collection, "", workspaceType+"/read", p.listWorkspaces)),
 			row("PutWorkspace", http.MethodPut, arm.Resource, "", workspaceType+"/write", p.putWorkspace),
 			row("PatchWorkspace", http.MethodPatch, arm.Resource, "", workspaceType+"/write", p.patchWorkspace),
 			row("DeleteWorkspace", http.MethodDelete, arm.Resource, "", workspaceType+"/delete", p.deleteWorkspace),
@@ -95,4 +95,10 @@ func row(name, method string, on arm.Target, verb, action string, serve func(htt
 		Operation: httpx.Operation{Name: "machinelearning." + name, Method: method, Action: action, Or: or, MaxBody: maxBody},
 		On:        on, Verb: verb, Serve: serve,
 	}
+}
+
+// filtered marks a list that shows callers what they may read.
+func filtered(r arm.Row) arm.Row {
+	r.Filtered = true
+	return r
 }

@@ -31,6 +31,20 @@ func workspaceOf(tx store.ReadTx, id azure.ResourceID) (*arm.Record, error) {
 	return must(tx, ws)
 }
 
+// listWorkspaces shows the workspaces of a subscription or group that the caller
+// may read.
+func (p *Provider) listWorkspaces(w http.ResponseWriter, r *arm.Request) error {
+	recs, err := r.Visible(workspaceType)
+	if err != nil {
+		return err
+	}
+	items := make([]arm.Document, 0, len(recs))
+	for _, rec := range recs {
+		items = append(items, body(rec))
+	}
+	return arm.ReplyList(w, items)
+}
+
 func (p *Provider) putWorkspace(w http.ResponseWriter, r *arm.Request) error {
 	doc, err := r.Document()
 	if err != nil {
