@@ -14,6 +14,9 @@ type endpointFile struct {
 	Name     string        `yaml:"name"`
 	AuthMode string        `yaml:"auth_mode"`
 	Identity *identityFile `yaml:"identity"`
+
+	Tags    map[string]string `yaml:"tags"`
+	Traffic map[string]int32  `yaml:"traffic"`
 }
 
 type identityFile struct {
@@ -26,9 +29,10 @@ type identityFile struct {
 // deploymentFile is a managed online deployment in the schema of `az ml`. Its
 // paths are relative to the file.
 type deploymentFile struct {
-	Schema string `yaml:"$schema"`
-	Name   string `yaml:"name"`
-	Model  struct {
+	Schema   string `yaml:"$schema"`
+	Name     string `yaml:"name"`
+	Endpoint string `yaml:"endpoint_name"`
+	Model    struct {
 		Path string `yaml:"path"`
 	} `yaml:"model"`
 	Code *struct {
@@ -94,6 +98,9 @@ func load(path string, into any, overrides []string) error {
 	if doc == nil {
 		return fmt.Errorf("%s is empty", path)
 	}
+	if len(overrides) == 0 { // as it is written, so that a mistake is named with its line
+		return decode(path, raw, into)
+	}
 	for _, o := range overrides {
 		if err := override(doc, o); err != nil {
 			return fmt.Errorf("%s: --set %s: %w", path, o, err)
@@ -102,6 +109,10 @@ func load(path string, into any, overrides []string) error {
 	if raw, err = yaml.Marshal(doc); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
+	return decode(path, raw, into)
+}
+
+func decode(path string, raw []byte, into any) error {
 	if err := yaml.UnmarshalWithOptions(raw, into, yaml.Strict()); err != nil {
 		return fmt.Errorf("%s: %s", path, yaml.FormatError(err, false, true))
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/amlocal/amlocal"
+	"github.com/amlocal/amlocal/scenarios"
 	"github.com/amlocal/amlocal/store"
 )
 
@@ -27,9 +28,14 @@ func upCommand(g *globals) *cobra.Command {
 	f := &emulatorFlags{}
 	var detach bool
 	var port int
+	d := &deployFlags{}
 	cmd := &cobra.Command{
 		Use: "up", Short: "Start the emulator (in the foreground; -d in the background)", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			definitions, err := d.load()
+			if err != nil {
+				return err
+			}
 			config, err := f.config(g.state, port)
 			if err != nil {
 				return err
@@ -38,19 +44,23 @@ func upCommand(g *globals) *cobra.Command {
 				if f.ephemeral {
 					return errors.New("-d with --ephemeral: no later command could find the state; use `amlocal run`, or -d with --state")
 				}
-				return upDetached(cmd, g.state, port)
+				if err := upDetached(cmd, g.state, port); err != nil || definitions == nil {
+					return err
+				}
+				return d.applyTo(cmd, g.state, definitions)
 			}
-			return up(context.Background(), cmd.OutOrStdout(), config)
+			return up(context.Background(), cmd.OutOrStdout(), config, definitions)
 		},
 	}
 	cmd.Flags().BoolVarP(&detach, "detach", "d", false, "run in the background; `amlocal down` ends it")
 	cmd.Flags().IntVar(&port, "port", amlocal.DefaultPort, "port on loopback; 0 takes a free one")
 	cmd.Flags().BoolVar(&f.ephemeral, "ephemeral", false, "keep no state")
+	d.register(cmd)
 	f.register(cmd)
 	return cmd
 }
 
-func up(ctx context.Context, out io.Writer, config amlocal.Config) error {
+func up(ctx context.Context, out io.Writer, config amlocal.Config, definitions *scenarios.Definitions) error {
 	ctx, stop := untilSignal(ctx)
 	defer stop()
 	if err := amlocal.LeaveShell(); err != nil {
@@ -65,6 +75,16 @@ func up(ctx context.Context, out io.Writer, config amlocal.Config) error {
 	}
 	a := emu.Access()
 	announce(out, a, config.Ephemeral)
+	if definitions != nil {
+		if err := scenarios.Apply(ctx, a, definitions, out); err != nil && ctx.Err() == nil {
+			_, _ = fmt.Fprintf(out, "Not deployed: %v\n", err)
+			if denial, ok := emu.LastDenial(); ok {
+				_, _ = fmt.Fprintln(out, "The last refusal was:")
+				amlocal.Explain(out, denial)
+			}
+			_, _ = fmt.Fprintln(out, "The emulator stays up; mend it and deploy again with `amlocal up -d -f ...`.")
+		}
+	}
 	select {
 	case <-ctx.Done():
 	case <-emu.Stopped():
@@ -161,7 +181,7 @@ func inForeground(args []string) []string {
 	if i := slices.Index(out, "--"); i >= 0 {
 		at = i
 	}
-	return slices.Insert(out, at, "--detach=false")
+	return slices.Insert(out, at, "--detach=false", "--deploy=false")
 }
 
 // otherSettings are the flags that ask for something a running emulator would
@@ -169,7 +189,7 @@ func inForeground(args []string) []string {
 func otherSettings(cmd *cobra.Command, samePort bool) (asked []string) {
 	cmd.Flags().Visit(func(f *pflag.Flag) {
 		switch {
-		case f.Name == "detach", f.Name == "state", f.Name == "port" && samePort:
+		case f.Name == "detach", f.Name == "file", f.Name == "state", f.Name == "port" && samePort:
 		default:
 			asked = append(asked, "--"+f.Name)
 		}
