@@ -20,6 +20,7 @@ import (
 func (c *cloud) createEndpoint(ctx context.Context, e *endpointFile) (*ml.OnlineEndpoint, error) {
 	body := ml.OnlineEndpoint{
 		Location:   to.Ptr(location),
+		Tags:       e.wireTags(),
 		Identity:   &ml.ManagedServiceIdentity{Type: to.Ptr(ml.ManagedServiceIdentityTypeSystemAssigned)},
 		Properties: &ml.OnlineEndpointProperties{},
 	}
