@@ -330,7 +330,7 @@ func (e *Emulator) wireFronts() (err error) {
 // Start serves, finishes what an earlier process left half-done, and brings
 // deployments up again. It returns at once.
 func (e *Emulator) Start(ctx context.Context) error {
-	if err := e.backend.Sweep(ctx); err != nil {
+	if err := e.sweep(ctx); err != nil {
 		return fmt.Errorf("end what an earlier emulator left running: %w", err)
 	}
 	e.serving.Go(func() {

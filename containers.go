@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/netip"
@@ -21,6 +22,7 @@ import (
 	"github.com/amlocal/amlocal/runner/docker"
 	"github.com/amlocal/amlocal/runner/docker/agent/relay"
 	"github.com/amlocal/amlocal/runner/docker/images"
+	"github.com/amlocal/amlocal/runner/process"
 )
 
 // AgentCommand is the argument by which the emulator's own program becomes the
@@ -54,7 +56,7 @@ func (e *Emulator) newDocker() (runner.Backend, error) {
 	}
 	identity := e.serveIdentity()
 	return docker.New(docker.Config{
-		StateUUID: e.state.UUID, StateDir: e.path("runner", "docker"), AgentBinary: agent, AgentArgs: args,
+		StateUUID: e.state.UUID, StateDir: dockerDir(e.config.StateDir), AgentBinary: agent, AgentArgs: args,
 		CABundle: e.access.Bundle, TrustStore: e.access.TrustStore, TrustStorePassword: intercept.TrustStorePassword,
 		IdentityPath: identityPath, NetworkPool: pool, Images: builder, Logf: c.Logf,
 		Serve: func(conn net.Conn, from docker.Source) {
@@ -71,6 +73,33 @@ func (e *Emulator) newDocker() (runner.Backend, error) {
 			return intercept.NameServer{Known: e.proxy.Known, Address: self}.Answer(query)
 		},
 	})
+}
+
+func dockerDir(stateDir string) string { return filepath.Join(stateDir, "runner", "docker") }
+
+// SweepContainers ends what an emulator of a state folder left in the container
+// engine. The folder must be held.
+func SweepContainers(ctx context.Context, stateDir string) error {
+	var st state
+	if err := readJSON(filepath.Join(stateDir, identityFile), &st); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	return docker.SweepState(ctx, st.UUID, dockerDir(stateDir), "")
+}
+
+// sweep ends what an earlier emulator left running, which may have had another
+// runner.
+func (e *Emulator) sweep(ctx context.Context) error {
+	var other error
+	if e.config.Runner == "docker" {
+		other = process.SweepState(ctx, e.path("runner"))
+	} else {
+		other = SweepContainers(ctx, e.config.StateDir)
+	}
+	return errors.Join(other, e.backend.Sweep(ctx))
 }
 
 // agentProgram is the program that becomes the agent: the one named, else this

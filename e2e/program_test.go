@@ -50,7 +50,9 @@ func buildAndRun(m *testing.M) (code int, err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	program, scorer = filepath.Join(dir, "amlocal"), filepath.Join(dir, "goscorer")
 	for binary, source := range map[string]string{program: "../cmd/emulator", scorer: "../scenarios/goscorer"} {
-		if out, err := exec.Command("go", "build", "-o", binary, source).CombinedOutput(); err != nil {
+		build := exec.Command("go", "build", "-o", binary, source)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0") // or no container could run it
+		if out, err := build.CombinedOutput(); err != nil {
 			return 0, fmt.Errorf("build %s: %w\n%s", source, err, out)
 		}
 	}

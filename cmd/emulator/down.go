@@ -75,6 +75,9 @@ func sweep(ctx context.Context, state string) (message string, err error) {
 	if err := process.SweepState(ctx, filepath.Join(state, "runner")); err != nil {
 		return "", err
 	}
+	if err := amlocal.SweepContainers(ctx, state); err != nil {
+		return "", err
+	}
 	err = os.Remove(filepath.Join(state, "run.json"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return "No emulator is running here.", nil

@@ -67,6 +67,9 @@ func New(cfg Config) (*Backend, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkProgram(cfg.AgentBinary, ""); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("docker: %w", err)
 	}
@@ -234,6 +237,29 @@ func (b *Backend) Sweep(ctx context.Context) error {
 	return b.removeAll(ctx, containers, agent)
 }
 
+// SweepState ends everything that emulators of a state folder left in the engine,
+// the agent too. Without a StateDir there never was anything, and no engine is
+// asked.
+func SweepState(ctx context.Context, stateUUID, stateDir, host string) error {
+	if _, err := os.Stat(stateDir); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	eng, err := dial(host)
+	if err != nil {
+		return err
+	}
+	defer eng.close() //nolint:errcheck // idle connections only
+	b := &Backend{cfg: Config{StateUUID: stateUUID, StateDir: stateDir, Logf: func(string, ...any) {}}, eng: eng}
+	containers, err := eng.containers(ctx, b.ours())
+	if err == nil {
+		err = b.removeAll(ctx, containers, "")
+	}
+	if err != nil {
+		return fmt.Errorf("docker: end what is left in the container engine: %w", err)
+	}
+	return os.RemoveAll(stateDir)
+}
+
 // removeAll removes everything with our label but for one agent and what it
 // needs.
 func (b *Backend) removeAll(ctx context.Context, containers []containerInfo, agent string) error {
@@ -309,6 +335,9 @@ func (b *Backend) Close() error {
 		containers, listing := b.eng.containers(ctx, b.ours())
 		if listing == nil {
 			listing = b.removeAll(ctx, containers, "")
+		}
+		if listing == nil {
+			listing = os.RemoveAll(b.cfg.StateDir)
 		}
 		err = errors.Join(err, listing)
 	}
