@@ -34,6 +34,11 @@ type Config struct {
 	// NetworkPool is the private range containers' networks are cut from;
 	// empty: docker.DefaultNetworkPool.
 	NetworkPool string
+	// Pull lets the docker runner pull images that are not in the engine.
+	Pull bool
+	// BaseImages are images the docker runner builds on in the place of
+	// others; a name may end in "*".
+	BaseImages map[string]string
 	// AgentBinary is a static Linux program to run as the agent of the docker
 	// runner; empty: this one.
 	AgentBinary string

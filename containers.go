@@ -48,7 +48,7 @@ func (e *Emulator) newDocker() (runner.Backend, error) {
 	}
 	e.onClose(func(context.Context) error { return api.Close() })
 	builder, err := images.New(images.Config{
-		Engine: api, Offline: c.Offline, RelaxConda: c.RelaxConda, Clock: c.Clock,
+		Engine: api, Pull: c.Pull && !c.Offline, BaseImages: c.BaseImages, Offline: c.Offline, RelaxConda: c.RelaxConda, Clock: c.Clock,
 		OwnProxy: strings.TrimPrefix(e.access.URL(), "http://"),
 	})
 	if err != nil {

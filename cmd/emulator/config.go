@@ -28,6 +28,8 @@ type emulatorFlags struct {
 	world       string
 	allowHosts  []string
 	networkPool string
+	pull        bool
+	baseImages  map[string]string
 	sandbox     string
 	rbacDelay   time.Duration
 	tokenCache  time.Duration
@@ -45,6 +47,8 @@ func (f *emulatorFlags) register(cmd *cobra.Command) {
 	flags.DurationVar(&f.rbacDelay, "rbac-delay", 0, "how long new and removed role assignments take to be in effect, by the emulator's clock")
 	flags.DurationVar(&f.tokenCache, "token-cache", 0, "how long a managed identity is given the same token again, at most 24h; 0: half of the token's day")
 	flags.StringVar(&f.networkPool, "network-pool", docker.DefaultNetworkPool, "private range the docker runner cuts deployments' networks from")
+	flags.BoolVar(&f.pull, "pull", false, "let the docker runner pull images that are not in the engine")
+	flags.StringToStringVar(&f.baseImages, "base-image", nil, "image to build on in the place of another, for the docker runner: NAME=IMAGE, where NAME may end in * (repeatable)")
 	flags.StringSliceVar(&f.allowHosts, "allow-host", nil, "host to pass through although it looks like Azure's (repeatable)")
 }
 
@@ -53,7 +57,7 @@ func (f *emulatorFlags) config(state string, port int) (amlocal.Config, error) {
 		StateDir: state, Ephemeral: f.ephemeral, Port: port, Runner: f.runner,
 		IdentityEnv: machinelearning.IdentityEnv(f.identityEnv), Offline: f.offline, World: f.world, AllowHosts: f.allowHosts,
 		Sandbox: process.SandboxMode(f.sandbox), SandboxAgent: "/proc/self/exe",
-		Logf: logf, NetworkPool: f.networkPool, RBACDelay: f.rbacDelay, TokenCache: f.tokenCache,
+		Logf: logf, NetworkPool: f.networkPool, Pull: f.pull, BaseImages: f.baseImages, RBACDelay: f.rbacDelay, TokenCache: f.tokenCache,
 	}
 	switch f.durability {
 	case "power":

@@ -63,7 +63,7 @@ func (b *Builder) fits(w wish, minor, base string, say sayer) error {
 		say("Difference: %s is asked for, Python %s of base image %s is used (--conda=relax)", w.text, minor, base)
 		return nil
 	}
-	return buildFailed("%s is asked for, but base image %s has Python %s; name a base with it in base-images, "+
+	return buildFailed("%s is asked for, but base image %s has Python %s; name a base with it in --base-image, "+
 		"or use --conda=relax to take the one that is there", w.text, base, minor)
 }
 
@@ -82,7 +82,7 @@ func (b *Builder) base(ctx context.Context, name string, w wish, say sayer, log 
 		if err != nil {
 			return nil, err
 		}
-		say("Base image: %s stands for %s (base-images)", to, name)
+		say("Base image: %s stands for %s (--base-image)", to, name)
 		have.standIn = true
 		return have, nil
 	}

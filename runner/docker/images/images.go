@@ -64,10 +64,10 @@ func New(cfg Config) (*Builder, error) {
 	}
 	for from, to := range cfg.BaseImages {
 		if err := checkReference(strings.TrimSuffix(from, "*") + "x"); err != nil {
-			return nil, fmt.Errorf("images: base-images: %w", err)
+			return nil, fmt.Errorf("images: --base-image: %w", err)
 		}
 		if err := checkReference(to); err != nil {
-			return nil, fmt.Errorf("images: base-images: %w", err)
+			return nil, fmt.Errorf("images: --base-image: %w", err)
 		}
 	}
 	cfg.BaseImages = maps.Clone(cfg.BaseImages)

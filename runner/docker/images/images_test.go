@@ -73,7 +73,7 @@ func TestWhichImage(t *testing.T) {
 		{name: "conda on another's image", env: runner.Environment{Image: "their/base:1", CondaFile: anyFile}, script: true, kind: runner.ImageFailed,
 			says: "their/base:1 is not in the container engine"},
 		{name: "conda by the table", config: set(table(mcr, "their/base:1")), have: []image.InspectResponse{anImage("their/base:1", pythonLabel+"=3.12")},
-			env: runner.Environment{Image: mcr, CondaFile: anyFile}, script: true, want: "env", from: "their/base:1", says: "(base-images)"},
+			env: runner.Environment{Image: mcr, CondaFile: anyFile}, script: true, want: "env", from: "their/base:1", says: "(--base-image)"},
 		{name: "the longest pattern", config: set(table("their/*", "a:1", "their/ba*", "b:1")),
 			have: []image.InspectResponse{anImage("a:1", pythonLabel+"=3.12"), anImage("b:1", pythonLabel+"=3.12")},
 			env:  runner.Environment{Image: "their/base:1", CondaFile: anyFile}, want: "env", from: "b:1"},
