@@ -61,7 +61,7 @@ func run(bin, out string, starts int, scenario string, args []string, packages s
 			if err != nil {
 				return fmt.Errorf("%s: %w\n%s", cmd, err, output)
 			}
-			results.Scenario, results.ScenarioTook, results.ScenarioLog = scenario, time.Since(begin), string(output)
+			results.Scenario, results.ScenarioTook, results.ScenarioLog = scenario, time.Since(begin), withoutPlace(string(output))
 		}
 	}
 
@@ -78,4 +78,14 @@ func run(bin, out string, starts int, scenario string, args []string, packages s
 	var doc bytes.Buffer
 	results.write(&doc)
 	return os.WriteFile(out, doc.Bytes(), 0o644)
+}
+
+// withoutPlace takes this checkout's folder out of a text: a report is for
+// everyone.
+func withoutPlace(text string) string {
+	dir, err := os.Getwd()
+	if err != nil {
+		return text
+	}
+	return strings.ReplaceAll(text, dir+string(os.PathSeparator), "")
 }
