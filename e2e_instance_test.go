@@ -117,7 +117,7 @@ func (q question) answer(r *http.Request, a *findings) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer resp.Body.Close() //nolint:errcheck // read-only
+	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	return string(text), err
 }

@@ -123,7 +123,7 @@ func (l *lab) wire(t *testing.T, method, host, path string, lines []string) (int
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer plain.Close() //nolint:errcheck // the test ends
+	defer plain.Close()
 	if _, err := fmt.Fprintf(plain, "CONNECT %[1]s:443 HTTP/1.1\r\nHost: %[1]s:443\r\n\r\n", host); err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ func (l *lab) admin(t *testing.T, method, path string, body any, token string) (
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // read side
+	defer resp.Body.Close()
 	if raw, err = io.ReadAll(resp.Body); err != nil {
 		t.Fatal(err)
 	}

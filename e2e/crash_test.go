@@ -192,7 +192,7 @@ func (w *writers) read(ctx context.Context, name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer resp.Body.Close() //nolint:errcheck // read side
+	defer resp.Body.Close()
 	return io.ReadAll(resp.Body)
 }
 

@@ -58,7 +58,7 @@ func readBox(r *http.Request) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer resp.Body.Close() //nolint:errcheck // read side
+	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	return string(text), err
 }

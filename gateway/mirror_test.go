@@ -305,7 +305,7 @@ func TestMirrorOfStreams(t *testing.T) {
 	r.Body, r.ContentLength = pr, -1
 	got := make(chan *http.Response)
 	go func() {
-		resp, err := w.Client().Do(r) //nolint:bodyclose // closed below
+		resp, err := w.Client().Do(r)
 		if err != nil {
 			t.Error(err)
 		}

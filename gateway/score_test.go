@@ -192,7 +192,7 @@ func TestClientLeaving(t *testing.T) {
 	done := make(chan error, 1)
 	r := w.request("POST", "/score", "{}").WithContext(ctx)
 	go func() {
-		_, err := w.Client().Do(r) //nolint:bodyclose // there is no answer
+		_, err := w.Client().Do(r)
 		done <- err
 	}()
 	<-entered

@@ -96,7 +96,7 @@ func (n NameServer) ServeStream(ctx context.Context, ln net.Listener) error {
 }
 
 func (n NameServer) stream(ctx context.Context, c net.Conn) {
-	defer c.Close() //nolint:errcheck // nothing is left to do about it
+	defer c.Close()
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
 	defer stop()
 	for {

@@ -50,7 +50,7 @@ func (c *client) get(ctx context.Context, path string, query url.Values, into an
 	if err != nil {
 		return err
 	}
-	defer body.Close() //nolint:errcheck // read side
+	defer body.Close()
 	return json.NewDecoder(body).Decode(into)
 }
 
@@ -70,7 +70,7 @@ func (c *client) open(ctx context.Context, method, path string, query url.Values
 		return nil, err
 	}
 	if resp.StatusCode >= 300 {
-		defer resp.Body.Close() //nolint:errcheck // read side
+		defer resp.Body.Close()
 		var e struct{ Error struct{ Message string } }
 		if json.NewDecoder(resp.Body).Decode(&e) != nil || e.Error.Message == "" {
 			return nil, fmt.Errorf("the emulator answered %s", resp.Status)

@@ -35,7 +35,7 @@ func logsCommand(g *globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defer body.Close() //nolint:errcheck // read side
+			defer body.Close()
 			_, err = io.Copy(cmd.OutOrStdout(), body)
 			if ctx.Err() != nil {
 				return nil // interrupted by the user

@@ -26,7 +26,7 @@ func (c *client) post(ctx context.Context, path string, body, into any) error {
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close() //nolint:errcheck // read side
+	defer resp.Body.Close()
 	if resp.StatusCode >= 300 {
 		var e struct{ Error struct{ Message string } }
 		if json.NewDecoder(resp.Body).Decode(&e) != nil || e.Error.Message == "" {

@@ -130,7 +130,7 @@ func upDetached(cmd *cobra.Command, state string, port int) error {
 	if err != nil {
 		return err
 	}
-	defer log.Close() //nolint:errcheck // the child has its own handle
+	defer log.Close()
 	child := exec.Command(self, inForeground(os.Args[1:])...)
 	child.Stdout, child.Stderr = log, log
 	detachProcess(child)

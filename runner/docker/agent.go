@@ -297,7 +297,7 @@ func (a *agent) renewLocked(ctx context.Context, image string) (_ *link, err err
 		_, err := w.Write(settings)
 		return err
 	})
-	defer key.Close() //nolint:errcheck // ends the writer
+	defer key.Close()
 	if err := eng.copyTo(ctx, id, relay.SettingsDir, key); err != nil {
 		return nil, fmt.Errorf("docker: give the agent its key: %w", err)
 	}

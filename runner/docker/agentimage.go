@@ -30,7 +30,7 @@ func ensureAgentImage(ctx context.Context, eng engine, program, arch string) (re
 	if err != nil {
 		return "", fmt.Errorf("docker: agent: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	digest := sha256.New()
 	size, err := io.Copy(digest, f)
 	if err != nil {
@@ -52,7 +52,7 @@ func ensureAgentImage(ctx context.Context, eng engine, program, arch string) (re
 		_, err := io.Copy(w, f)
 		return err
 	})
-	defer layer.Close() //nolint:errcheck // ends the writer when the engine did not read all
+	defer layer.Close()
 	if err := eng.importImage(ctx, agentRepository, tag, layer); err != nil {
 		return "", fmt.Errorf("docker: load the agent into the engine: %w", err)
 	}

@@ -14,7 +14,7 @@ const dnsPatience = 10 * time.Second
 
 // answerStream answers DNS questions that come by TCP.
 func answerStream(c net.Conn, self netip.Addr, answer func([]byte, netip.Addr) []byte) {
-	defer c.Close() //nolint:errcheck // nothing is left to do about it
+	defer c.Close()
 	for {
 		_ = c.SetDeadline(clock.System{}.Now().Add(dnsPatience))
 		var size [2]byte

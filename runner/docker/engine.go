@@ -175,7 +175,7 @@ func (e *dockerEngine) importImage(ctx context.Context, repository, tag string, 
 	if err != nil {
 		return tell(err)
 	}
-	defer answer.Close() //nolint:errcheck // read to its end
+	defer answer.Close()
 	_, err = io.Copy(io.Discard, answer)
 	return err
 }

@@ -281,7 +281,7 @@ func folder(w *tar.Writer, source string) error {
 		if err != nil {
 			return err
 		}
-		defer f.Close() //nolint:errcheck // only read
+		defer f.Close()
 		if err := w.WriteHeader(head); err != nil {
 			return err
 		}

@@ -274,7 +274,7 @@ func copyFile(from, to string) error {
 	if err != nil {
 		return err
 	}
-	defer in.Close() //nolint:errcheck // read-only
+	defer in.Close()
 	info, err := in.Stat()
 	if err != nil {
 		return err

@@ -70,7 +70,7 @@ func Start(ctx context.Context, agent string, c Config, mark string, out io.Writ
 		return nil, &Error{Step: "socketpair", Err: err}
 	}
 	ours, theirs := os.NewFile(uintptr(pair[0]), "control"), os.NewFile(uintptr(pair[1]), "control") //nolint:gosec // descriptors
-	defer theirs.Close()                                                                             //nolint:errcheck // nothing was written
+	defer theirs.Close()
 	conn, err := net.FileConn(ours)
 	_ = ours.Close()
 	if err != nil {
@@ -225,7 +225,7 @@ func (p *Process) DialContext(ctx context.Context, port int) (net.Conn, error) {
 		return nil, refuse(errors.New(string(text)))
 	}
 	f := os.NewFile(uintptr(fds[0]), "inside") //nolint:gosec // a descriptor
-	defer f.Close()                            //nolint:errcheck // net made a copy
+	defer f.Close()
 	return net.FileConn(f)
 }
 
