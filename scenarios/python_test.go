@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	ml "github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/machinelearning/armmachinelearning/v4"
 
@@ -70,8 +71,7 @@ func (f *flow) reads(t *testing.T, variant string) {
 	must(t, err)
 	contains(t, "nothing is built twice", initializer, "is in the cache")
 	must(t, f.scoreStep(t.Context(), "score "+variant, variant))
-	log, err := f.cloud.logs(t.Context(), f.endpoint, variant, "")
-	must(t, err)
+	log := f.logOnceItSays(t, variant, "Request processed")
 	want := 1
 	if variant == "managedidentity" {
 		want = 2 // REST, then the SDK
@@ -83,6 +83,22 @@ func (f *flow) reads(t *testing.T, variant string) {
 	if variant != "sdk" {
 		contains(t, "the log", log, "Token acquired over REST", "Reading blob over REST")
 	}
+}
+
+// logOnceItSays reads a deployment's log when a line has arrived: what a server
+// prints travels by a pipe, and may come after its answer.
+func (f *flow) logOnceItSays(t *testing.T, deployment, line string) string {
+	t.Helper()
+	for range 100 {
+		log, err := f.cloud.logs(t.Context(), f.endpoint, deployment, "")
+		must(t, err)
+		if strings.Contains(log, line) {
+			return log
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatalf("the log of %s never says %q", deployment, line)
+	return ""
 }
 
 func (f *flow) isRefused(t *testing.T, variant string) {
