@@ -26,6 +26,7 @@ import (
 	"github.com/amlocal/amlocal/intercept"
 	"github.com/amlocal/amlocal/internal/audit"
 	"github.com/amlocal/amlocal/internal/clock"
+	"github.com/amlocal/amlocal/internal/seal"
 	"github.com/amlocal/amlocal/msi"
 	"github.com/amlocal/amlocal/rbac"
 	"github.com/amlocal/amlocal/runner"
@@ -47,6 +48,7 @@ type Emulator struct {
 	observer  *observer
 	hosts     *azure.Hosts
 	authority *intercept.Authority
+	seal      *seal.Key // of what may not lie in clear in the state folder
 
 	entra       *entra.Service
 	graph       *graph.Service
@@ -105,6 +107,12 @@ func New(ctx context.Context, config Config) (_ *Emulator, err error) {
 	e.onClose(func(context.Context) error { return e.store.Close() })
 	// From here on the folder is ours alone.
 	if e.state, e.secrets, err = openStateDir(e.config.StateDir); err != nil {
+		return nil, err
+	}
+	if err = os.MkdirAll(e.path("keys"), 0o700); err != nil {
+		return nil, err
+	}
+	if e.seal, err = seal.Open(e.path("keys", "seal.key")); err != nil {
 		return nil, err
 	}
 	// Whoever finds no record may take it that all else has ended.

@@ -14,6 +14,7 @@ const Module = "github.com/amlocal/amlocal"
 var levels = map[string]int{
 	"azure":             0,
 	"internal/clock":    0,
+	"internal/seal":     0,
 	"internal/sabotage": 0,
 
 	"store":          1,
