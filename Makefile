@@ -5,7 +5,7 @@ RUNNER ?= auto
 ARGS   ?=
 export AMLOCAL_CACHE ?= $(CURDIR)/.cache/amlocal
 
-.PHONY: help build demo test base-image sample-image bench lint coverage clean
+.PHONY: help build demo test base-image sample-image bench lint fuzz coverage clean
 
 help:
 	@echo "make demo [RUNNER=auto|process|docker] [ARGS=--offline]   the documented flow, end to end"
@@ -15,6 +15,7 @@ help:
 	@echo "make sample-image   the Go scorer as an image FROM scratch: amlocal/goscorer:1"
 	@echo "make bench      measure; writes docs/performance.md"
 	@echo "make lint       golangci-lint"
+	@echo "make fuzz       fuzz every parser, and the property tests with many cases; FUZZTIME=20s CHECKS=20000"
 	@echo "make coverage   run the tests, write docs/coverage.md"
 	@echo "make clean      remove bin/ and .cache/"
 
@@ -38,6 +39,9 @@ bench:
 
 lint:
 	@scripts/lint
+
+fuzz:
+	@scripts/fuzz
 
 coverage:
 	@scripts/coverage

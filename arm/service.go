@@ -1,6 +1,7 @@
 package arm
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -150,6 +151,13 @@ func (s *Service) operation(typ *Type, row *Row, p path, version string) *httpx.
 		}
 		return p.id
 	}
+	if row.Attributes != nil {
+		op.Describe = func(r *http.Request, c *azure.Check) {
+			if req, err := bind(r); err == nil {
+				c.Attributes = row.Attributes(req)
+			}
+		}
+	}
 	op.Handler = func(w http.ResponseWriter, r *http.Request) error {
 		req, err := bind(r)
 		if err != nil {
@@ -291,6 +299,25 @@ func (r *Request) Document() (Document, error) {
 		return nil, errBody(err)
 	}
 	return doc, nil
+}
+
+// PeekDocument is Document for what has to know the body before the handler,
+// which can read it again. A body that cannot be read is nil: the handler will
+// say what is wrong with it.
+func (r *Request) PeekDocument() Document {
+	raw, err := io.ReadAll(io.LimitReader(r.Body, httpx.DefaultMaxBody))
+	r.Request.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(raw), r.Request.Body), r.Request.Body}
+	if err != nil {
+		return nil
+	}
+	doc, err := Decode(raw)
+	if err != nil {
+		return nil
+	}
+	return doc
 }
 
 // OptionalDocument is Document for rows whose body may be absent: nil then.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/amlocal/amlocal/azure"
 	"github.com/amlocal/amlocal/internal/httpx"
 )
 
@@ -32,6 +33,9 @@ type Row struct {
 	// ScopeOf overrides the scope of the RBAC check: by default the
 	// resource, or the collection's parent.
 	ScopeOf func(*Request) string
+	// Attributes finds, before the RBAC check, what conditions of role
+	// assignments may read of the request; may be nil.
+	Attributes func(*Request) azure.Attributes
 	// Filtered marks a list that shows a caller what they may read instead of
 	// refusing them: Action is asked by Request.Visible, not beforehand.
 	Filtered bool

@@ -18,6 +18,29 @@ type Check struct {
 	Blob         string `json:"blob,omitempty"`
 	Prefix       string `json:"prefix,omitempty"`
 	SubOperation string `json:"subOperation,omitempty"`
+	// Attributes answers for what else conditions may read; nil: for nothing.
+	// It is asked while the decision is made and not kept.
+	Attributes Attributes `json:"-"`
+}
+
+// Attributes are values of a request and of the resource it touches, asked for
+// only where the condition of a role assignment reads one.
+type Attributes interface {
+	// Attribute returns the values of one attribute, and whether it is there.
+	// It is called inside the decision and must not wait for anything.
+	// The name is written as in Azure's condition language and in lower case,
+	// such as "@resource[microsoft.storage/storageaccounts:ishnsenabled]", but
+	// for a key whose letter case counts, such as that of a blob index tag.
+	Attribute(name string) (values []string, ok bool)
+}
+
+// AttributeValues are Attributes that are at hand.
+type AttributeValues map[string][]string
+
+// Attribute looks a name up.
+func (v AttributeValues) Attribute(name string) ([]string, bool) {
+	values, ok := v[name]
+	return values, ok
 }
 
 // Miss is an assignment that came near and why it did not allow the check.

@@ -3,43 +3,126 @@ package rbac
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"time"
 )
 
-// comparison is one attribute compared with values: what conditions of version
-// 2.0 are made of besides actions.
-type comparison struct {
-	attribute string // lower case, as between @Resource[ and ], with its source
-	compare   func(have, want string) bool
-	negate    bool
-	values    []string
-}
+// kind is the type of an attribute's values, which decides what operators may
+// compare them.
+type kind int8
 
-// The attributes of blob storage that are known here. Tags, metadata, versions
-// and snapshots are not, nor are those of principals and of the environment.
+const (
+	text kind = iota + 1
+	boolean
+	dateTime
+	guid
+)
+
+// The attributes that are read here, by the names Azure documents for blob
+// storage and for role assignments. Those of principals (custom security
+// attributes) are not: the directory has none.
 const (
 	accountName   = "@resource[microsoft.storage/storageaccounts:name]"
 	containerName = "@resource[microsoft.storage/storageaccounts/blobservices/containers:name]"
 	blobPath      = "@resource[microsoft.storage/storageaccounts/blobservices/containers/blobs:path]"
 	blobPrefix    = "@request[microsoft.storage/storageaccounts/blobservices/containers/blobs:prefix]"
+	blobCurrent   = "@resource[microsoft.storage/storageaccounts/blobservices/containers/blobs:iscurrentversion]"
+	privateLink   = "@environment[isprivatelink]"
+	utcNow        = "@environment[utcnow]"
+
+	blobTags    = "[microsoft.storage/storageaccounts/blobservices/containers/blobs/tags"
+	boxMetadata = "@resource[microsoft.storage/storageaccounts/blobservices/containers/metadata:"
+	tagKeys     = "&$keys$&]"
+	exactKey    = "<$key_case_sensitive$>]"
 )
 
 const blobList = "blob.list"
 
-// attributeOf is an attribute's value in a question; ok is false when the
-// question has none, as listing has no path.
-func attributeOf(name string, q question) (value string, ok bool) {
-	switch name {
-	case accountName:
-		return segment(q.asked, 8, "storageAccounts")
-	case containerName:
-		return segment(q.asked, 12, "containers")
-	case blobPath:
-		return q.blob, q.blob != ""
-	case blobPrefix:
-		return q.prefix, q.sub == blobList
+// attributeKinds are the attributes whose name has no key in it.
+var attributeKinds = map[string]kind{
+	accountName:   text,
+	containerName: text,
+	blobPath:      text,
+	blobPrefix:    text,
+	blobCurrent:   boolean,
+	privateLink:   boolean,
+	utcNow:        dateTime,
+	"@resource[microsoft.storage/storageaccounts:ishnsenabled]":                           boolean,
+	"@resource[microsoft.storage/storageaccounts/encryptionscopes:name]":                  text,
+	"@request[microsoft.storage/storageaccounts/blobservices/containers/blobs:snapshot]":  dateTime,
+	"@request[microsoft.storage/storageaccounts/blobservices/containers/blobs:versionid]": dateTime,
+	"@request[microsoft.storage/storageaccounts/blobservices/containers/blobs:include]":   text,
+	"@environment[microsoft.network/privateendpoints]":                                    text,
+	"@environment[microsoft.network/virtualnetworks/subnets]":                             text,
+	"@request[microsoft.authorization/roleassignments:roledefinitionid]":                  guid,
+	"@request[microsoft.authorization/roleassignments:principalid]":                       guid,
+	"@request[microsoft.authorization/roleassignments:principaltype]":                     text,
+	"@resource[microsoft.authorization/roleassignments:roledefinitionid]":                 guid,
+	"@resource[microsoft.authorization/roleassignments:principalid]":                      guid,
+	"@resource[microsoft.authorization/roleassignments:principaltype]":                    text,
+	"@resource" + blobTags + tagKeys:                                                      text,
+	"@request" + blobTags + tagKeys:                                                       text,
+}
+
+// attribute is one name in a condition, as azure.Attributes is asked for it.
+type attribute struct {
+	name string
+	kind kind
+}
+
+// newAttribute reads a source such as @Resource and a bracketed name; ok is
+// false for an attribute that is not known here.
+func newAttribute(source, bracketed string) (attribute, bool) {
+	source = strings.ToLower(source)
+	name := source + strings.ToLower(bracketed)
+	if k, ok := attributeKinds[name]; ok {
+		return attribute{name, k}, true
 	}
-	return "", false
+	dictionary, key, keyed := strings.Cut(bracketed, ":")
+	if !keyed {
+		return attribute{}, false
+	}
+	dictionary = source + strings.ToLower(dictionary) + ":"
+	switch {
+	case dictionary == boxMetadata:
+		return attribute{name, text}, true
+	case dictionary == "@resource"+blobTags+":" || dictionary == "@request"+blobTags+":":
+		// A tag's key says itself that its letters count.
+		if key, ok := strings.CutSuffix(key, exactKey); ok {
+			return attribute{dictionary + key + "]", text}, true
+		}
+	}
+	return attribute{}, false
+}
+
+// valuesOf are an attribute's values in a question; ok is false when the
+// question has none, as listing has no path.
+func (a attribute) valuesOf(q question) (values []string, ok bool) {
+	one := func(value string, ok bool) ([]string, bool) { return []string{value}, ok }
+	switch a.name {
+	case accountName:
+		return one(segment(q.asked, 8, "storageAccounts"))
+	case containerName:
+		return one(segment(q.asked, 12, "containers"))
+	case blobPath:
+		return one(q.blob, q.blob != "")
+	case blobPrefix:
+		return one(q.prefix, q.sub == blobList)
+	case blobCurrent: // there are neither versions nor snapshots
+		return one("true", q.blob != "")
+	case privateLink:
+		return one("false", true)
+	case utcNow:
+		if q.clock == nil {
+			return nil, false
+		}
+		return one(q.clock.Now().UTC().Format(time.RFC3339Nano), true)
+	}
+	if q.attributes == nil {
+		return nil, false
+	}
+	return q.attributes.Attribute(a.name)
 }
 
 // segment is the name at a place of a storage scope, if what stands before it
@@ -53,121 +136,17 @@ func segment(scope string, at int, kind string) (string, bool) {
 	return seg[at], seg[at] != ""
 }
 
-// eval is unknown when the attribute is not there: then nothing is granted.
-func (c *comparison) eval(q question) truth {
-	have, ok := attributeOf(c.attribute, q)
-	if !ok {
-		return unknown
+// literal reports whether a condition may compare a value of this kind with
+// the text.
+func (k kind) literal(text string) bool {
+	var err error
+	switch k {
+	case boolean:
+		_, err = strconv.ParseBool(text)
+	case dateTime:
+		_, err = time.Parse(time.RFC3339Nano, text)
 	}
-	for _, want := range c.values {
-		if c.compare(have, want) {
-			return yes.unless(c.negate)
-		}
-	}
-	return no.unless(c.negate)
-}
-
-func (t truth) unless(negate bool) truth {
-	if negate {
-		return yes - t
-	}
-	return t
-}
-
-var stringOperators = map[string]func(have, want string) bool{
-	"equals":     func(have, want string) bool { return have == want },
-	"startswith": strings.HasPrefix,
-	"like":       like,
-}
-
-// newComparison reads "@Resource[...] StringEquals 'x'"; ok is false for what
-// is not known here.
-func newComparison(tokens []string) (*comparison, bool) {
-	if len(tokens) != 4 {
-		return nil, false
-	}
-	c := &comparison{attribute: strings.ToLower(tokens[0] + tokens[1])}
-	switch c.attribute {
-	case accountName, containerName, blobPath, blobPrefix:
-	default:
-		return nil, false
-	}
-	op := strings.ToLower(tokens[2])
-	// One attribute value on the left: any and all of it are the same. On the
-	// right, one of several suffices, and of a negated operator none may match.
-	op = strings.TrimPrefix(strings.TrimPrefix(op, "foranyofanyvalues:"), "forallofanyvalues:")
-	op, ok := strings.CutPrefix(op, "string")
-	if !ok {
-		return nil, false
-	}
-	op, c.negate = strings.CutPrefix(op, "not")
-	op, fold := strings.CutSuffix(op, "ignorecase")
-	compare, ok := stringOperators[op]
-	if !ok {
-		return nil, false
-	}
-	c.compare = compare
-	if fold {
-		c.compare = func(have, want string) bool { return compare(strings.ToLower(have), strings.ToLower(want)) }
-	}
-	list := tokens[3]
-	switch {
-	case strings.HasPrefix(list, "{"):
-		list = list[1 : len(list)-1]
-		// Of a negated operator Azure's any and all differ for several values;
-		// we take one only.
-		if c.negate && strings.Count(list, "'") > 2 {
-			return nil, false
-		}
-	case !strings.HasPrefix(list, "'"):
-		return nil, false
-	}
-	c.values, ok = quotedList(list)
-	return c, ok
-}
-
-// quotedList reads 'a', 'b'.
-func quotedList(s string) (out []string, ok bool) {
-	for {
-		s = strings.TrimSpace(s)
-		rest, quoted := strings.CutPrefix(s, "'")
-		value, rest, closed := strings.Cut(rest, "'")
-		if !quoted || !closed {
-			return nil, false
-		}
-		out = append(out, value)
-		if s = strings.TrimSpace(rest); s == "" {
-			return out, true
-		}
-		if s, ok = strings.CutPrefix(s, ","); !ok {
-			return nil, false
-		}
-	}
-}
-
-// like matches * for any run and ? for any one character.
-func like(have, want string) bool {
-	h, w := []rune(have), []rune(want)
-	star, mark := -1, 0
-	i, j := 0, 0
-	for i < len(h) {
-		switch {
-		case j < len(w) && w[j] == '*':
-			star, mark = j, i
-			j++
-		case j < len(w) && (w[j] == '?' || w[j] == h[i]):
-			i, j = i+1, j+1
-		case star >= 0:
-			mark++
-			i, j = mark, star+1
-		default:
-			return false
-		}
-	}
-	for j < len(w) && w[j] == '*' {
-		j++
-	}
-	return j == len(w)
+	return err == nil
 }
 
 // ErrAttribute says that a condition speaks of something that is not evaluated

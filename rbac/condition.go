@@ -287,7 +287,9 @@ func (p *conditionParser) attribute() (*conditionNode, error) {
 	var taken []string
 	node := func() *conditionNode {
 		n := &conditionNode{kind: attributeNode, text: strings.Join(taken, " ")}
-		n.comparison, _ = newComparison(taken)
+		if c, ok := newComparison(taken); ok {
+			n.comparison = c
+		}
 		return n
 	}
 	for len(p.tokens) > 0 {

@@ -13,25 +13,28 @@ import (
 // principal, an action or a scope is refused.
 func (x *Index) Decide(_ context.Context, who azure.Principal, check azure.Check) azure.Decision {
 	d := azure.Decision{Principal: who, Check: check}
+	d.Check.Attributes = nil // they hold the request
 	if x.sabotage.AllowAll {
 		d.Allowed, d.Role = true, "sabotage: allow-all"
 		return d
 	}
 	q := question{
-		action: lower(check.Action),
-		data:   check.Data,
-		scope:  scopeKey(check.Scope),
-		asked:  check.Scope,
-		blob:   check.Blob,
-		prefix: check.Prefix,
-		sub:    strings.ToLower(check.SubOperation),
-		pool:   x.sabotage.PoolDataActions,
+		action:     lower(check.Action),
+		data:       check.Data,
+		scope:      scopeKey(check.Scope),
+		asked:      check.Scope,
+		blob:       check.Blob,
+		prefix:     check.Prefix,
+		sub:        strings.ToLower(check.SubOperation),
+		attributes: check.Attributes,
+		pool:       x.sabotage.PoolDataActions,
 	}
 	principal := strings.ToLower(who.ObjectID)
 	complete := q.action != "" && check.Scope != ""
 
 	if complete && principal != "" {
 		x.mu.RLock()
+		q.clock = x.clock
 		var few [4]string
 		ids := x.identitiesLocked(principal, who.MembershipsAsOf, few[:0])
 		if h := x.allowingLocked(ids, q); h != nil {

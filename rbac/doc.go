@@ -16,7 +16,7 @@
 // Left out: deny assignments, classic administrators, the management-group
 // tree (an assignment at a management group covers only that group's own
 // path), eligible (PIM) assignments. Of conditions, actions and
-// sub-operations, AND, OR, NOT and the string comparisons of the attributes in
+// sub-operations, AND, OR, NOT, Exists and the comparisons of the attributes in
 // attributes.go are evaluated; anything else is not, and what it governs is
 // refused, with the reason in Decision.Misses. What a comparison yields where
 // the attribute is absent is unverified; here it grants nothing.

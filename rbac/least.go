@@ -27,6 +27,7 @@ func (c *Catalog) Least(needs []azure.Check) (grants []Grant, without []azure.Ch
 	seen := map[azure.Check]bool{}
 	for _, check := range needs {
 		check.Scope = Place(check)
+		check.Attributes = nil
 		q := question{action: lower(check.Action), data: check.Data, scope: scopeKey(check.Scope)}
 		if id := (azure.Check{Action: q.action, Data: q.data, Scope: q.scope}); !seen[id] {
 			seen[id] = true

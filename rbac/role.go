@@ -1,5 +1,10 @@
 package rbac
 
+import (
+	"github.com/amlocal/amlocal/azure"
+	"github.com/amlocal/amlocal/internal/clock"
+)
+
 // role is a definition with its patterns compiled, once per definition.
 type role struct {
 	def  Definition
@@ -54,6 +59,8 @@ type question struct {
 	// What conditions read: the scope in its own letters, the blob, the
 	// prefix of a listing, the sub-operation in lower case.
 	asked, blob, prefix, sub string
+	attributes               azure.Attributes // and what else they read; nil: nothing
+	clock                    clock.Clock      // of @Environment[UtcNow]; nil: no time
 	// pool is the sabotage switch that makes one heap of actions and data actions.
 	pool bool
 }

@@ -110,6 +110,10 @@ func (p *Provider) create(tx store.Tx, r *arm.Request, want wish) (*arm.Record, 
 	if ok {
 		return p.repeat(tx, r, old, want)
 	}
+	// A name is one assignment in the whole tenant.
+	if _, taken := tx.Get(namesBucket, []byte(strings.ToLower(r.Name))); taken {
+		return nil, errAssignmentUpdate()
+	}
 	if id, taken := tx.Get(grantsBucket, grantKey(want.principal, want.role, r.Scope)); taken {
 		return nil, errAssignmentExists(string(id))
 	}

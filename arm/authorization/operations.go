@@ -19,11 +19,15 @@ func (p *Provider) Types() []arm.Type {
 	row := func(name, method, action string, on arm.Target, serve func(http.ResponseWriter, *arm.Request) error) arm.Row {
 		return arm.Row{Operation: httpx.Operation{Name: "authorization." + name, Method: method, Action: action}, On: on, Serve: serve}
 	}
+	writes := row("CreateRoleAssignment", http.MethodPut, assignmentType+"/write", arm.Resource, p.createAssignment)
+	writes.Attributes = p.requestAttributes
+	deletes := row("DeleteRoleAssignment", http.MethodDelete, assignmentType+"/delete", arm.Resource, p.deleteAssignment)
+	deletes.Attributes = p.resourceAttributes
 	return []arm.Type{
 		{Name: assignmentType, Anywhere: true, Rows: []arm.Row{
-			row("CreateRoleAssignment", http.MethodPut, assignmentType+"/write", arm.Resource, p.createAssignment),
+			writes,
 			row("GetRoleAssignment", http.MethodGet, assignmentType+"/read", arm.Resource, p.getAssignment),
-			row("DeleteRoleAssignment", http.MethodDelete, assignmentType+"/delete", arm.Resource, p.deleteAssignment),
+			deletes,
 			row("ListRoleAssignments", http.MethodGet, assignmentType+"/read", arm.Collection, p.listAssignments),
 		}},
 		{Name: definitionType, Anywhere: true, Rows: []arm.Row{

@@ -20,6 +20,9 @@ func grantKey(principal, role, scope string) []byte {
 	return []byte(strings.ToLower(strings.Join([]string{principal, rbac.RoleGUID(role), scope}, "\x00")))
 }
 
+// namesBucket tells which assignment has a name: lower-cased GUID to id.
+const namesBucket = "authorization.names"
+
 // putAssignment writes a record and, once committed, the index.
 func (p *Provider) putAssignment(tx store.Tx, rec *arm.Record) error {
 	a := assignmentOf(rec)
@@ -27,6 +30,9 @@ func (p *Provider) putAssignment(tx store.Tx, rec *arm.Record) error {
 		return err
 	}
 	if err := tx.Put(grantsBucket, grantKey(a.PrincipalID, a.RoleDefinitionID, a.Scope), []byte(rec.ID)); err != nil {
+		return err
+	}
+	if err := tx.Put(namesBucket, []byte(strings.ToLower(rec.Name())), []byte(rec.ID)); err != nil {
 		return err
 	}
 	// The fields an index insists upon were checked when rec was made.
@@ -40,6 +46,9 @@ func (p *Provider) removeAssignment(tx store.Tx, rec *arm.Record) error {
 		return err
 	}
 	if err := tx.Delete(grantsBucket, grantKey(a.PrincipalID, a.RoleDefinitionID, a.Scope)); err != nil {
+		return err
+	}
+	if err := tx.Delete(namesBucket, []byte(strings.ToLower(rec.Name()))); err != nil {
 		return err
 	}
 	tx.OnCommit(func() { p.deps.Index.Delete(a.ID) })
