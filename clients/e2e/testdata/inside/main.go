@@ -1,0 +1,126 @@
+// Command inside is the server of a test's container: it runs, when it is asked
+// to, the client the container holds, with some of its variables taken away, and
+// answers what the client printed. As `inside read` it is such a client itself.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob"
+)
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == "read" {
+		if err := json.NewEncoder(os.Stdout).Encode(read(context.Background(), os.Args[2:])); err != nil {
+			os.Exit(1)
+		}
+		return
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /health", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("POST /score", score)
+	server := &http.Server{Addr: ":8080", Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	fmt.Fprintln(os.Stderr, server.ListenAndServe())
+	os.Exit(1)
+}
+
+// score runs this program's arguments, and those of the request after them.
+func score(w http.ResponseWriter, r *http.Request) {
+	var ask struct {
+		Args, Unset []string
+	}
+	if err := json.NewDecoder(r.Body).Decode(&ask); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	argv := append(slices.Clone(os.Args[1:]), ask.Args...)
+	cmd := exec.CommandContext(r.Context(), argv[0], argv[1:]...)
+	cmd.Stderr = os.Stderr
+	for _, kv := range os.Environ() {
+		if name, _, _ := strings.Cut(kv, "="); !slices.Contains(ask.Unset, name) {
+			cmd.Env = append(cmd.Env, kv)
+		}
+	}
+	out, err := cmd.Output()
+	if err != nil {
+		http.Error(w, fmt.Sprintf("%v: %s", err, out), http.StatusInternalServerError)
+		return
+	}
+	_, _ = w.Write(out)
+}
+
+// read does what the clients of the other languages do: see clients/js/read.mjs.
+func read(ctx context.Context, args []string) map[string]string {
+	report := map[string]string{}
+	url := "https://" + args[0] + ".blob.core.windows.net/"
+	cred, err := azidentity.NewManagedIdentityCredential(nil)
+	if err != nil {
+		report["credential"] = err.Error()
+		return report
+	}
+	token, err := cred.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{"https://storage.azure.com/.default"}})
+	if err != nil {
+		report["credential"] = err.Error()
+		return report
+	}
+	if len(args) < 4 {
+		report["sdk"] = bySDK(ctx, url, args, cred)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+args[1]+"/"+args[2], nil)
+	if err != nil {
+		report["plain"] = err.Error()
+		return report
+	}
+	req.Header.Set("Authorization", "Bearer "+token.Token)
+	req.Header.Set("x-ms-version", "2023-11-03")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		report["plain"] = err.Error()
+		return report
+	}
+	defer resp.Body.Close() //nolint:errcheck // read to its end
+	text, err := io.ReadAll(resp.Body)
+	switch {
+	case err != nil:
+		report["plain"] = err.Error()
+	case resp.StatusCode != http.StatusOK:
+		report["plain"] = fmt.Sprintf("%d %s", resp.StatusCode, resp.Header.Get("x-ms-error-code"))
+	default:
+		report["plain"] = string(text)
+	}
+	return report
+}
+
+func bySDK(ctx context.Context, url string, args []string, cred azcore.TokenCredential) string {
+	client, err := azblob.NewClient(url, cred, nil)
+	if err != nil {
+		return err.Error()
+	}
+	got, err := client.DownloadStream(ctx, args[1], args[2], nil)
+	if err != nil {
+		var refused *azcore.ResponseError
+		if errors.As(err, &refused) {
+			return fmt.Sprintf("%d %s", refused.StatusCode, refused.ErrorCode)
+		}
+		return err.Error()
+	}
+	defer got.Body.Close() //nolint:errcheck // read to its end
+	text, err := io.ReadAll(got.Body)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
