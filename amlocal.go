@@ -289,7 +289,12 @@ func (e *Emulator) wireRunner() (err error) {
 	if err != nil {
 		return err
 	}
-	if e.manager, err = runner.NewManager(runner.Deps{Backend: e.backend, Clock: c.Clock, Dir: e.path("runner", "logs"), Logf: c.Logf}); err != nil {
+	if e.manager, err = runner.NewManager(runner.Deps{
+		Backend: e.backend, Clock: c.Clock, Dir: e.path("runner", "logs"), Logf: c.Logf,
+		Quiet: func(ctx context.Context, id string, targets []runner.Target) error {
+			return e.gateway.Quiet(ctx, id, targets)
+		},
+	}); err != nil {
 		return err
 	}
 	e.onClose(func(context.Context) error { return e.manager.Close() })

@@ -43,6 +43,8 @@ const (
 
 // queue is one deployment's requests.
 type queue struct {
+	// changed, if set, is closed when a request ends.
+	changed chan struct{}
 	// pending counts requests at work and waiting.
 	pending [classes]int
 	// busy counts requests at work by instance.
@@ -122,9 +124,46 @@ func (a *admission) granted(id string, q *queue, c class, g grant) (runner.Targe
 
 // endLocked counts a request out.
 func (a *admission) endLocked(id string, q *queue, c class) {
+	if q.changed != nil {
+		close(q.changed)
+		q.changed = nil
+	}
 	if q.pending[c]--; q.pending == [classes]int{} {
 		delete(a.queues, id)
 	}
+}
+
+// quiet waits until the deployment has no request under way, or with targets,
+// until none of them has. Requests are counted under the lock under which the
+// targets are listed, so what a change of targets overtook is waited for.
+func (a *admission) quiet(ctx context.Context, id string, targets []runner.Target) error {
+	for {
+		a.mu.Lock()
+		q := a.queues[id]
+		if q == nil || len(targets) > 0 && !q.busyLocked(targets) {
+			a.mu.Unlock()
+			return nil
+		}
+		if q.changed == nil {
+			q.changed = make(chan struct{})
+		}
+		changed := q.changed
+		a.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (q *queue) busyLocked(targets []runner.Target) bool {
+	for _, t := range targets {
+		if q.busy[t] > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // frontLocked is who waits longest, callers before copies; nil for nobody.

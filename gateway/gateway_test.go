@@ -34,6 +34,7 @@ type world struct {
 	*httptest.Server
 	t        testing.TB
 	audit    *audit.Log
+	gateway  *gateway.Service
 	endpoint gateway.Endpoint
 
 	mu      sync.Mutex
@@ -113,6 +114,7 @@ func start(t testing.TB, change func(*world, *gateway.Deps), instances ...http.H
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.gateway = g
 	w.Server = httptest.NewUnstartedServer(g)
 	w.Config.ErrorLog = deps.ErrorLog
 	w.Start()

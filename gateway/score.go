@@ -46,9 +46,21 @@ func (s *Service) score(w http.ResponseWriter, r *http.Request) error {
 
 	ctx, cancel := context.WithTimeout(r.Context(), deployment.timeout())
 	defer cancel()
+	// The proxy waits for the reader of the body, which a caller who sends
+	// nothing would hold up beyond the request's time.
+	stopped := make(chan struct{})
+	reading := context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		httpx.StopReading(ctx)
+	})
+	defer func() {
+		if !reading() {
+			<-stopped // not during the connection's next request
+		}
+	}()
 	target, leave, err := s.admission.enter(ctx, deployment, asked)
 	if err != nil {
-		return s.failure(r, err)
+		return s.failure(ctx, r, err)
 	}
 	defer leave()
 	if c.target, err = url.Parse(target.URL); err != nil {
@@ -61,7 +73,7 @@ func (s *Service) score(w http.ResponseWriter, r *http.Request) error {
 	s.proxy.ServeHTTP(final, out)
 	if c.err != nil {
 		final.restore()
-		return s.failure(r, c.err)
+		return s.failure(ctx, r, c.err)
 	}
 	return nil
 }
@@ -94,7 +106,10 @@ func (w *finalWriter) restore() {
 }
 
 // failure turns a failed request into the answer the front door gives.
-func (s *Service) failure(r *http.Request, err error) error {
+func (s *Service) failure(ctx context.Context, r *http.Request, err error) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) && r.Context().Err() == nil || errors.Is(err, context.DeadlineExceeded) {
+		return errTimeout() // also where the body's reader was stopped for it
+	}
 	if r.Context().Err() != nil {
 		panic(http.ErrAbortHandler) // the client left
 	}

@@ -157,6 +157,13 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request) {
 	s.plane.Serve(w, r.WithContext(withCall(r.Context(), &call{endpoint: endpoint})), op)
 }
 
+// Quiet waits until a deployment has no request under way, neither waiting nor
+// at work; with targets, until none is at work there. It is for whoever ends
+// instances that get no new requests.
+func (s *Service) Quiet(ctx context.Context, deploymentID string, targets []runner.Target) error {
+	return s.admission.quiet(ctx, deploymentID, targets)
+}
+
 // Close breaks off the mirrored copies under way and drops the connections to
 // instances that are kept for reuse.
 func (s *Service) Close() error {

@@ -157,15 +157,22 @@ func (m *Manager) failed(ctx context.Context, spec Spec, err error) error {
 	return err
 }
 
-// drain lets requests that already chose the old revision reach it, then ends
-// it.
+// drain lets requests that already chose the old revision be answered, then
+// ends it.
 func (m *Manager) drain(old *revision) {
-	select {
-	case <-time.After(min(time.Second, m.deps.Drain)):
-		old.stop(m.deps.Drain)
-	case <-m.ctx.Done():
-		old.stop(m.deps.StopGrace)
+	if m.deps.Quiet == nil {
+		select {
+		case <-time.After(min(time.Second, m.deps.Drain)):
+		case <-m.ctx.Done():
+		}
+	} else {
+		m.quiet(m.ctx, old.spec.ID, old.addresses())
 	}
+	if m.ctx.Err() != nil {
+		old.stop(m.deps.StopGrace)
+		return
+	}
+	old.stop(m.deps.Drain)
 }
 
 func canceled(spec Spec, cause error) *Failure {

@@ -30,8 +30,13 @@ type Deps struct {
 	// RestartMin doubling to RestartMax is the pause before an instance that
 	// ended is started again; 0 means 1 s and 1 min.
 	RestartMin, RestartMax time.Duration
-	// Drain is how long a replaced revision may finish its requests after
-	// its SIGTERM; 0 means 30 s, what the inference server allows itself.
+	// Quiet waits until a deployment has no request under way; with targets,
+	// until none of them has. It is asked before instances that get no new
+	// requests are ended; nil knows of no request.
+	Quiet func(ctx context.Context, id string, targets []Target) error
+	// Drain is how long a replaced or removed revision may finish its requests
+	// before its SIGTERM, and a replaced one after it; 0 means 30 s, what the
+	// inference server allows itself.
 	Drain time.Duration
 	// StopGrace is the same for a removed or failed one; 0 means 5 s.
 	StopGrace time.Duration
@@ -96,14 +101,26 @@ func orDefault(d, or time.Duration) time.Duration {
 	return d
 }
 
-// Remove ends the deployment's instances and forgets its logs. Removing what
-// is not there is no error.
+// Remove ends the deployment's instances, once their requests are answered, and
+// forgets its logs. Removing what is not there is no error.
 func (m *Manager) Remove(ctx context.Context, id string) error {
 	m.mu.Lock()
 	d := m.deployments[id]
 	var waiting *attempt
 	var current *revision
 	if d != nil {
+		waiting = d.attempt
+	}
+	m.mu.Unlock()
+	if waiting != nil {
+		waiting.cancel()
+	}
+	if d != nil {
+		// What waits for an instance still gets one.
+		m.quiet(ctx, id, nil)
+	}
+	m.mu.Lock()
+	if d != nil && m.deployments[id] == d {
 		d.removed = true
 		waiting, current = d.attempt, d.current
 		d.current = nil
@@ -137,6 +154,19 @@ func (m *Manager) Remove(ctx context.Context, id string) error {
 		return fmt.Errorf("runner: remove the logs of %s: %w", id, err)
 	}
 	return nil
+}
+
+// quiet waits for requests under way, within the time they are given.
+func (m *Manager) quiet(ctx context.Context, id string, targets []Target) {
+	if m.deps.Quiet == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, m.deps.Drain)
+	defer cancel()
+	defer context.AfterFunc(m.ctx, cancel)()
+	if err := m.deps.Quiet(ctx, id, targets); err != nil {
+		m.deps.Logf("runner: %s is ended with requests under way: %v", m.Name(id), err)
+	}
 }
 
 // Targets are the deployment's ready instances; none for an unknown id.

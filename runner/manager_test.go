@@ -213,6 +213,56 @@ func TestUpdate(t *testing.T) {
 	runnertest.Eventually(t, "the old revision ends", func() bool { return fake.Running() == 2 })
 }
 
+// TestRequestsUnderWay: instances are ended after their requests, and a removed
+// deployment's can still be chosen by what waits for one.
+func TestRequestsUnderWay(t *testing.T) {
+	fake := &runnertest.Fake{}
+	asked, answered := make(chan []runner.Target), make(chan struct{})
+	m, err := runner.NewManager(runner.Deps{
+		Backend: fake, Clock: clock.System{}, Dir: t.TempDir(), Logf: t.Logf,
+		Quiet: func(ctx context.Context, id string, targets []runner.Target) error {
+			if id != spec(nil).ID {
+				t.Errorf("quiet of %s", id)
+			}
+			asked <- targets
+			<-answered
+			return ctx.Err()
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close() //nolint:errcheck // nothing runs any more
+	if err := m.Deploy(t.Context(), spec(nil)); err != nil {
+		t.Fatal(err)
+	}
+	old := m.Targets(spec(nil).ID)
+	if err := m.Deploy(t.Context(), spec(func(s *runner.Spec) { s.Revision = "r2" })); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-asked; len(got) != 1 || got[0] != old[0] {
+		t.Errorf("the replaced instances are %v, want %v", got, old)
+	}
+	if n := fake.Running(); n != 2 {
+		t.Errorf("%d instances run, want the replaced one with its request and the new one", n)
+	}
+	answered <- struct{}{}
+	runnertest.Eventually(t, "the old revision ends", func() bool { return fake.Running() == 1 })
+
+	removed := make(chan error, 1)
+	go func() { removed <- m.Remove(t.Context(), spec(nil).ID) }()
+	if got := <-asked; got != nil {
+		t.Errorf("asked about %v only", got)
+	}
+	if fake.Running() != 1 || len(m.Targets(spec(nil).ID)) != 1 {
+		t.Error("the instance went before its requests")
+	}
+	answered <- struct{}{}
+	if err := <-removed; err != nil || fake.Running() != 0 || len(m.Targets(spec(nil).ID)) != 0 {
+		t.Errorf("removed: %v, %d instances run", err, fake.Running())
+	}
+}
+
 func TestSupervision(t *testing.T) {
 	fake := &runnertest.Fake{}
 	m := manager(t, fake, t.TempDir())

@@ -59,6 +59,19 @@ func (r *revision) targets() []Target {
 	return out
 }
 
+// addresses are all its instances, ready or not.
+func (r *revision) addresses() []Target {
+	var out []Target
+	for _, s := range r.slots {
+		s.mu.Lock()
+		if s.inst != nil {
+			out = append(out, s.inst.Target())
+		}
+		s.mu.Unlock()
+	}
+	return out
+}
+
 func (r *revision) status() []InstanceStatus {
 	out := make([]InstanceStatus, 0, len(r.slots))
 	for _, s := range r.slots {

@@ -274,8 +274,10 @@ func (p *Provider) beginDeleteDeployment(w http.ResponseWriter, r *arm.Request) 
 		if err := arm.Put(tx, rec); err != nil {
 			return err
 		}
-		jobID, err = p.deps.Operations.Begin(tx, jobDeleteDeployment, r.ID, nil)
-		return err
+		if jobID, err = p.deps.Operations.Begin(tx, jobDeleteDeployment, r.ID, nil); err != nil {
+			return err
+		}
+		return p.refreshRoute(tx, endpoint.ID) // no new request chooses it
 	})
 	if err != nil {
 		return err

@@ -118,6 +118,9 @@ func (p *Provider) route(tx store.ReadTx, rec *arm.Record) (*Route, error) {
 		if err != nil {
 			return nil, err
 		}
+		if dep.Document.String("properties", "provisioningState") == stateDeleting {
+			continue
+		}
 		active := activeOf(dep) // a failed update leaves the old settings in force
 		if active == nil {
 			active = dep.Document

@@ -51,7 +51,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, logTo i
 	}
 	logger.Printf("Serving on %s", listener.Addr())
 	server := &http.Server{Handler: newHandler(model, logger), ReadHeaderTimeout: 10 * time.Second}
+	answered := make(chan struct{})
 	go func() {
+		defer close(answered)
 		<-ctx.Done()
 		grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
@@ -60,6 +62,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, logTo i
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
+	<-answered // Serve returns at once, requests under way do not
 	return nil
 }
 
