@@ -78,6 +78,11 @@ func (p *Provider) changeDeployment(w http.ResponseWriter, r *arm.Request, chang
 		if err != nil {
 			return err
 		}
+		if r.Method == http.MethodPut {
+			if err := mayDeploy(r, endpoint); err != nil {
+				return err
+			}
+		}
 		old, exists, err := arm.Get(tx, r.ID.String())
 		if err != nil {
 			return err

@@ -11,8 +11,12 @@
 //
 // A deployment is provisioned in one order on every back end, each step as the
 // endpoint's identity: image (AcrPull), model and code (blobs/read on the
-// default datastore), then the runner. See provision.go.
+// default datastore), secrets, then the runner. See provision.go.
 //
-// Left out: registries, jobs, computes and Kubernetes endpoints, connections
-// and secret injection, autoscale, data collection.
+// Connections keep their credentials sealed. References to them, and to Key
+// Vault secrets, in a deployment's variables are resolved as the endpoint's
+// identity before the runner starts anything: reference.go, injection.go.
+//
+// Left out: registries, jobs, computes and Kubernetes endpoints, autoscale,
+// data collection; of connections OAuth2 sign-in, deployments and tests.
 package machinelearning

@@ -135,6 +135,10 @@ func (p *Provider) newEndpoint(tx store.Tx, r *arm.Request, ws *arm.Record, doc 
 	if err := mayAssign(r, wish); err != nil {
 		return nil, err
 	}
+	enforced, err := checkSecretStores(r, ws, doc, wish)
+	if err != nil {
+		return nil, err
+	}
 	if len(doc.Object("properties", "traffic")) > 0 {
 		if traffic, err := readTraffic(doc, "traffic", nil); err != nil || len(traffic) > 0 {
 			return nil, err
@@ -147,7 +151,7 @@ func (p *Provider) newEndpoint(tx store.Tx, r *arm.Request, ws *arm.Record, doc 
 	if err := finishEndpoint(doc); err != nil {
 		return nil, err
 	}
-	identity, err := p.createIdentity(tx, r.ID, ws, wish, r.Caller().ObjectID)
+	identity, err := p.createIdentity(tx, r.ID, ws, wish, r.Caller().ObjectID, enforced)
 	if err != nil {
 		return nil, err
 	}
@@ -208,6 +212,9 @@ func (p *Provider) replaceEndpoint(tx store.Tx, old *arm.Record, doc arm.Documen
 		return nil, arm.LocationConflict(old.ResourceID(), have, want)
 	}
 	if err := sameIdentity(doc, wish, old); err != nil {
+		return nil, err
+	}
+	if err := keepsSecretStores(doc, old.Document); err != nil {
 		return nil, err
 	}
 	if err := finishEndpoint(doc); err != nil {

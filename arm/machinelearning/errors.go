@@ -24,6 +24,12 @@ func errInvalid(format string, args ...any) *httpx.Error {
 	return e
 }
 
+// errConnection refuses a connection; their errors come from the workspace's
+// provider, not from the endpoints' (the code is unverified).
+func errConnection(format string, args ...any) *httpx.Error {
+	return arm.BadRequest("ValidationError", format, args...)
+}
+
 func errNameTaken() *httpx.Error {
 	return errInvalid("There is already an endpoint with this name, Endpoint name needs to be unique within a region. Try some other name.")
 }

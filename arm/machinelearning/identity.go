@@ -84,7 +84,7 @@ func mayAssign(r *arm.Request, wish identityWish) error {
 
 // createIdentity writes the identity object of a new endpoint; for a
 // system-assigned one also its service principal and automatic roles.
-func (p *Provider) createIdentity(tx store.Tx, endpoint azure.ResourceID, ws *arm.Record, wish identityWish, createdBy string) (map[string]any, error) {
+func (p *Provider) createIdentity(tx store.Tx, endpoint azure.ResourceID, ws *arm.Record, wish identityWish, createdBy string, enforced bool) (map[string]any, error) {
 	out := map[string]any{"type": wish.kind}
 	if strings.Contains(wish.kind, "SystemAssigned") {
 		principal := azure.Principal{
@@ -95,7 +95,7 @@ func (p *Provider) createIdentity(tx store.Tx, endpoint azure.ResourceID, ws *ar
 			return nil, err
 		}
 		out["principalId"], out["tenantId"] = principal.ObjectID, principal.TenantID
-		if err := p.grantAutomatic(tx, principal, ws, createdBy); err != nil {
+		if err := p.grantAutomatic(tx, principal, ws, createdBy, enforced); err != nil {
 			return nil, err
 		}
 	}
@@ -115,12 +115,18 @@ func (p *Provider) createIdentity(tx store.Tx, endpoint azure.ResourceID, ws *ar
 
 // grantAutomatic gives a system-assigned identity its three roles: AcrPull on
 // the workspace's registry, Storage Blob Data Reader on its default storage
-// account, AzureML Metrics Writer on the workspace.
-func (p *Provider) grantAutomatic(tx store.Tx, principal azure.Principal, ws *arm.Record, createdBy string) error {
-	grants := []struct{ role, scope string }{
+// account, AzureML Metrics Writer on the workspace. With enforced, which is its
+// creator's to ask for, it may also read the secrets of the workspace's
+// connections.
+func (p *Provider) grantAutomatic(tx store.Tx, principal azure.Principal, ws *arm.Record, createdBy string, enforced bool) error {
+	type grant struct{ role, scope string }
+	grants := []grant{
 		{roleAcrPull, ws.Document.String("properties", "containerRegistry")},
 		{roleBlobDataReader, ws.Document.String("properties", "storageAccount")},
 		{roleMetricsWriter, ws.ID},
+	}
+	if enforced {
+		grants = append(grants, grant{roleSecretsReader, ws.ID})
 	}
 	for _, g := range grants {
 		if g.scope == "" {

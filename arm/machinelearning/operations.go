@@ -12,6 +12,7 @@ const (
 	namespace       = "Microsoft.MachineLearningServices"
 	workspaceType   = namespace + "/workspaces"
 	datastoreType   = workspaceType + "/datastores"
+	connectionType  = workspaceType + "/connections"
 	codeType        = workspaceType + "/codes"
 	modelType       = workspaceType + "/models"
 	environmentType = workspaceType + "/environments"
@@ -50,6 +51,14 @@ func (p *Provider) Types() []arm.Type {
 			row("PutDatastore", http.MethodPut, arm.Resource, "", datastoreType+"/write", p.putDatastore),
 			row("DeleteDatastore", http.MethodDelete, arm.Resource, "", datastoreType+"/delete", p.deleteAsset),
 			row("ListDatastoreSecrets", http.MethodPost, arm.Resource, "listSecrets", datastoreType+"/listsecrets/action", p.listDatastoreSecrets),
+		}},
+		{Name: connectionType, Rows: []arm.Row{
+			row("GetConnection", http.MethodGet, arm.Resource, "", connectionType+"/read", p.getResource),
+			row("ListConnections", http.MethodGet, arm.Collection, "", connectionType+"/read", p.listConnections),
+			row("PutConnection", http.MethodPut, arm.Resource, "", connectionType+"/write", p.putConnection),
+			row("PatchConnection", http.MethodPatch, arm.Resource, "", connectionType+"/write", p.patchConnection),
+			row("DeleteConnection", http.MethodDelete, arm.Resource, "", connectionType+"/delete", p.deleteAsset),
+			row("ListConnectionSecrets", http.MethodPost, arm.Resource, "listsecrets", readSecrets, p.listConnectionSecrets),
 		}},
 		{Name: endpointType, Rows: []arm.Row{
 			row("GetOnlineEndpoint", http.MethodGet, arm.Resource, "", endpointType+"/read", p.getResource),

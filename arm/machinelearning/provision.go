@@ -29,8 +29,13 @@ type plan struct {
 	model       *asset
 	code        *asset
 	revision    string
-	dir         string // this revision's files
+	dir         string            // this revision's files
+	injected    map[string]string // variables filled from secrets
+	sealed      string            // injected, as the serving revision keeps it
 }
+
+// instance is the deployment as the audit log names it.
+func (pl *plan) instance() string { return pl.endpoint.Name() + "/" + pl.id.Name() }
 
 // deploy provisions a deployment: image, model and code each as the
 // endpoint's identity, then the runner. A failed first provisioning leaves
@@ -89,6 +94,9 @@ func (p *Provider) deployed(tx store.Tx, pl *plan) error {
 	old := rec.Secret.String("revision")
 	rec.Secret["active"] = map[string]any(pl.doc)
 	rec.Secret["revision"] = pl.revision
+	if err := p.keepInjected(rec, pl); err != nil {
+		return err
+	}
 	if old != "" && old != pl.revision {
 		dir := p.revisionDir(pl.id, old)
 		tx.OnCommit(func() { _ = os.RemoveAll(dir) }) // swept with the deployment otherwise
@@ -121,7 +129,7 @@ func (p *Provider) deployFailed(tx store.Tx, id string) error {
 
 func (p *Provider) plan(tx store.ReadTx, rec *arm.Record, doc arm.Document, revision string) (*plan, error) {
 	id := rec.ResourceID()
-	pl := &plan{id: id, doc: doc.Clone(), revision: revision, dir: p.revisionDir(id, revision)}
+	pl := &plan{id: id, doc: doc.Clone(), revision: revision, dir: p.revisionDir(id, revision), sealed: rec.Secret.String(injectedMember)}
 	parent, _ := id.Parent()
 	var err error
 	if pl.endpoint, err = must(tx, parent); err != nil {
@@ -168,6 +176,10 @@ func (p *Provider) provision(ctx context.Context, pl *plan) error {
 			return err
 		}
 	}
+	if err := p.inject(ctx, pl, log); err != nil {
+		_, _ = fmt.Fprintf(log, "Secrets: %v\n", publicText(err))
+		return err
+	}
 	spec, err := p.spec(pl)
 	if err != nil {
 		return err
@@ -206,7 +218,7 @@ func (p *Provider) decide(ctx context.Context, pl *plan, operation string, check
 	entry := &audit.Entry{
 		RequestID: uuid.NewString(), Time: p.deps.Clock.Now(), Plane: "machinelearning", Operation: operation,
 		Method: "GET", Path: check.Scope, Caller: azure.Caller{Scheme: azure.Bearer, Principal: pl.who},
-		Instance: pl.endpoint.Name() + "/" + pl.id.Name(), Status: 200,
+		Instance: pl.instance(), Status: 200,
 	}
 	entry.Decide(d)
 	if !d.Allowed {

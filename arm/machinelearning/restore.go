@@ -113,7 +113,8 @@ func (p *Provider) Restore(ctx context.Context) error {
 
 // revive starts a revision from the files it was provisioned with, as Azure
 // restarts an instance: the roles were asked for when it was deployed. Files
-// that are gone are downloaded again, with today's roles.
+// that are gone are downloaded again, with today's roles, and so are secrets that
+// cannot be opened.
 func (p *Provider) revive(ctx context.Context, pl *plan) error {
 	for _, a := range []*asset{pl.model, pl.code} {
 		if a == nil {
@@ -123,6 +124,10 @@ func (p *Provider) revive(ctx context.Context, pl *plan) error {
 		if _, err := os.Stat(a.dir); err != nil {
 			return p.provision(ctx, pl)
 		}
+	}
+	if err := p.openInjected(pl); err != nil {
+		p.deps.Logf("the injected values of %s are read again: %v", pl.instance(), err)
+		return p.provision(ctx, pl)
 	}
 	spec, err := p.spec(pl)
 	if err != nil {

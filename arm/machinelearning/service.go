@@ -73,6 +73,8 @@ type Deps struct {
 	Identities  UserIdentities
 	Blobs       Blobs
 	Deployer    Deployer
+	Vaults      Vaults
+	Seal        Seal
 	TenantID    string
 	// Dir holds downloaded models and code, one folder per deployment.
 	Dir string

@@ -1,6 +1,7 @@
 package machinelearning
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,6 +30,7 @@ func (p *Provider) spec(pl *plan) (runner.Spec, error) {
 	for name, value := range doc.Object("properties", "environmentVariables") {
 		spec.Env[name], _ = value.(string)
 	}
+	maps.Copy(spec.Env, pl.injected)
 	p.identityVars(&spec, pl.identities)
 	if pl.model != nil {
 		target := modelRoot + "/" + pl.model.name + "/" + pl.model.version
