@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/amlocal/amlocal/arm/keyvault"
 	"github.com/amlocal/amlocal/arm/machinelearning"
 	"github.com/amlocal/amlocal/arm/storage"
 	"github.com/amlocal/amlocal/azure"
@@ -15,6 +16,7 @@ import (
 	"github.com/amlocal/amlocal/gateway"
 	"github.com/amlocal/amlocal/msi"
 	"github.com/amlocal/amlocal/store"
+	"github.com/amlocal/amlocal/vault"
 )
 
 // accountAdapter shows the control plane's storage accounts to the data plane.
@@ -113,6 +115,22 @@ func (b *blobAdapter) ContainerSAS(ctx context.Context, account, container, perm
 func (b *blobAdapter) AccountKey(ctx context.Context, account string) (string, error) {
 	acct, err := b.account(ctx, account)
 	return acct.Keys[0], err
+}
+
+// vaultAdapter shows the control plane's key vaults to their data plane.
+type vaultAdapter struct{ provider *keyvault.Provider }
+
+func (a vaultAdapter) Vault(ctx context.Context, name string) (vault.Vault, bool, error) {
+	v, ok, err := a.provider.Vault(ctx, name)
+	if err != nil || !ok {
+		return vault.Vault{}, false, err
+	}
+	out := vault.Vault{Name: v.Name, ResourceID: v.ResourceID, Location: v.Location, TenantID: v.TenantID, RBAC: v.RBAC,
+		RetentionDays: v.RetentionDays, PurgeProtection: v.PurgeProtection, Closed: v.Closed, Policies: make([]vault.Policy, len(v.Policies))}
+	for i, p := range v.Policies {
+		out.Policies[i] = vault.Policy(p)
+	}
+	return out, true, nil
 }
 
 // identityAdapter shows an endpoint's identities to its instances.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/amlocal/amlocal/arm"
 	"github.com/amlocal/amlocal/arm/authorization"
+	"github.com/amlocal/amlocal/arm/keyvault"
 	"github.com/amlocal/amlocal/arm/machinelearning"
 	"github.com/amlocal/amlocal/arm/managedidentity"
 	"github.com/amlocal/amlocal/arm/resources"
@@ -32,6 +33,7 @@ import (
 	"github.com/amlocal/amlocal/runner"
 	"github.com/amlocal/amlocal/runner/process"
 	"github.com/amlocal/amlocal/store"
+	"github.com/amlocal/amlocal/vault"
 )
 
 // Emulator is one private Azure.
@@ -54,10 +56,12 @@ type Emulator struct {
 	graph       *graph.Service
 	rbac        *rbac.Index
 	blobs       *blobfake.Service
+	vaults      *vault.Service
 	arm         *arm.Service
 	operations  *arm.Operations
 	resources   *resources.Provider
 	storage     *storage.Provider
+	keyvault    *keyvault.Provider
 	assignments *authorization.Provider
 	ml          *machinelearning.Provider
 	msi         *msi.Service
@@ -221,6 +225,9 @@ func (e *Emulator) wire(ctx context.Context) (err error) {
 		return err
 	}
 	e.onClose(func(context.Context) error { return e.blobs.Close() })
+	if err = e.wireVaults(); err != nil {
+		return err
+	}
 	if err = e.wireRunner(); err != nil {
 		return err
 	}
@@ -264,6 +271,23 @@ func (e *Emulator) wire(ctx context.Context) (err error) {
 		return err
 	}
 	return e.wireFronts()
+}
+
+// wireVaults makes the key vaults: what ARM knows of them, and their secrets.
+func (e *Emulator) wireVaults() (err error) {
+	c := e.config
+	if e.keyvault, err = keyvault.New(keyvault.Deps{Documents: e.store, Clock: c.Clock, TenantID: azure.SeedTenantID}); err != nil {
+		return err
+	}
+	e.vaults, err = vault.New(vault.Deps{
+		Documents: e.store, KeyDir: e.path("keys"), Clock: c.Clock, Audit: e.audit, Authorizer: e.rbac, Verifier: e.entra,
+		Vaults: vaultAdapter{e.keyvault}, Groups: e.rbac,
+	})
+	if err != nil {
+		return err
+	}
+	e.onClose(func(context.Context) error { return e.vaults.Close() })
+	return nil
 }
 
 // tracked are the types a role can only be assigned on where the resource

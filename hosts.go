@@ -45,6 +45,11 @@ func (e *Emulator) lead(class azure.HostClass) (http.Handler, intercept.Verdict)
 			return nil, noSuchHost("the storage account %q does not exist here", class.Name)
 		}
 		return e.blobs, emulated
+	case azure.ServiceVault:
+		if _, ok, err := e.keyvault.Vault(context.Background(), class.Name); err != nil || !ok {
+			return nil, noSuchHost("the key vault %q does not exist here", class.Name)
+		}
+		return e.vaults, emulated
 	case azure.ServiceScoring:
 		if _, ok := e.ml.RouteFor(class.Host); !ok {
 			return nil, noSuchHost("the online endpoint %q does not exist in %s here", class.Name, class.Region)

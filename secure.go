@@ -11,6 +11,7 @@ import (
 // there by itself.
 var tlsOnly = map[azure.HostService]bool{
 	azure.ServiceEntra: true, azure.ServiceARM: true, azure.ServiceGraph: true, azure.ServiceScoring: true,
+	azure.ServiceVault: true,
 }
 
 // overTLS refuses requests that came in the clear: a client that would send its

@@ -135,7 +135,7 @@ func (e *Emulator) seedAll(tx store.Tx) error {
 			return e.seedPlain(tx, seedRegistry, "Microsoft.ContainerRegistry/registries", map[string]any{"loginServer": azure.SeedRegistry + ".azurecr.io"})
 		},
 		func() error {
-			return e.seedPlain(tx, seedVault, "Microsoft.KeyVault/vaults", map[string]any{"vaultUri": "https://" + azure.SeedKeyVault + ".vault.azure.net/", "enableRbacAuthorization": true})
+			return e.keyvault.SeedVault(tx, azure.MustParseResourceID(seedVault), azure.SeedLocation, true, seedAuthor)
 		},
 		func() error {
 			return e.ml.SeedWorkspace(tx, azure.MustParseResourceID(seedWorkspace), azure.SeedLocation, seedStorage, seedRegistry, seedVault, seedAuthor)

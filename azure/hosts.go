@@ -96,6 +96,7 @@ var hostTable = []hostRow{
 	{"management.azure.com", HostEmulated, ServiceARM, "Azure Resource Manager", false},
 	{"graph.microsoft.com", HostEmulated, ServiceGraph, "Microsoft Graph", false},
 	{"{name}.blob.core.windows.net", HostEmulated, ServiceBlob, "Azure Blob Storage", false},
+	{"{name}.vault.azure.net", HostEmulated, ServiceVault, "Azure Key Vault", false},
 	{"{name}.{region}.inference.ml.azure.com", HostEmulated, ServiceScoring, "Azure Machine Learning online endpoints", false},
 	{"{region}.api.azureml.ms", HostEmulated, ServiceAzureMLAPI, "the Azure Machine Learning regional API", false},
 	{"169.254.169.254", HostEmulated, ServiceIMDS, "the instance metadata service", false},
@@ -111,7 +112,6 @@ var hostTable = []hostRow{
 
 	// Refused: known by purpose, not emulated yet.
 	{"graph.windows.net", HostRefused, ServiceGraph, "Azure AD Graph", false},
-	{"{name}.vault.azure.net", HostRefused, ServiceVault, "Azure Key Vault", false},
 	{"{name}.azurecr.io", HostRefused, ServiceRegistry, "Azure Container Registry", false},
 
 	// Refused: the rest of Azure. The last rows catch what has no line.

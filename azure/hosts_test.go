@@ -38,7 +38,7 @@ func TestHostsClassify(t *testing.T) {
 		{host: "eastus.api.azureml.ms", kind: azure.HostEmulated, service: azure.ServiceAzureMLAPI, region: "eastus"},
 		{host: "169.254.169.254:80", kind: azure.HostEmulated, service: azure.ServiceIMDS},
 		{host: "graph.microsoft.com", kind: azure.HostEmulated, service: azure.ServiceGraph},
-		{host: "v1.vault.azure.net", kind: azure.HostRefused, service: azure.ServiceVault, name: "v1"},
+		{host: "v1.vault.azure.net", kind: azure.HostEmulated, service: azure.ServiceVault, name: "v1"},
 		{host: "r1.azurecr.io", kind: azure.HostRefused, service: azure.ServiceRegistry, name: "r1"},
 		{host: "westus2-0.in.applicationinsights.azure.com", kind: azure.HostRefused, quiet: true},
 		{host: "dc.services.visualstudio.com", kind: azure.HostRefused, quiet: true},

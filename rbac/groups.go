@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/amlocal/amlocal/azure"
 	"github.com/amlocal/amlocal/internal/clock"
 )
 
@@ -104,4 +105,13 @@ func (x *Index) identitiesLocked(principal string, asOf time.Time, into []string
 		}
 	}
 	return into
+}
+
+// IsMember reports whether a principal belongs to a group, directly or through
+// other groups.
+func (x *Index) IsMember(who azure.Principal, group string) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	all := x.identitiesLocked(strings.ToLower(who.ObjectID), who.MembershipsAsOf, nil)
+	return slices.Contains(all[1:], strings.ToLower(group))
 }
