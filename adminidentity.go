@@ -49,13 +49,15 @@ func (e *Emulator) adminIdentity(r *mux.Router) {
 		adminReply(w, http.StatusOK, info, err)
 	})
 	post("principals/secret", func(w http.ResponseWriter, r *http.Request) {
-		ask := one
+		var ask struct{ Principal, Password string }
 		if !readBody(w, r, &ask) {
 			return
 		}
-		info, err := e.AddSecret(r.Context(), ask.Principal)
+		info, err := e.AddSecret(r.Context(), ask.Principal, ask.Password)
+		w.Header().Set("Cache-Control", "no-store")
 		adminReply(w, http.StatusCreated, info, err)
 	})
+	e.adminSignIn(r)
 	var pair struct{ Group, Member string }
 	post("members", func(w http.ResponseWriter, r *http.Request) {
 		ask := pair

@@ -208,6 +208,7 @@ func (e *Emulator) wire(ctx context.Context) (err error) {
 	if e.entra, err = entra.New(entra.Deps{
 		Documents: e.store, KeyDir: e.path("keys"), Clock: c.Clock, Audit: e.audit,
 		TenantID: azure.SeedTenantID, TenantDomain: azure.SeedTenantDomain, Sabotage: c.sabotage.entra,
+		ClientClock: e.clientClock(), DevicePage: func() string { return e.access.URL() + devicePath },
 		MembersChanged: e.rbac.SetMembers, TokenCache: c.TokenCache, MembershipsInTokens: c.TokenCache > 0,
 	}); err != nil {
 		return err

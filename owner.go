@@ -20,6 +20,7 @@ import (
 // seeded owner.
 type ownerClient struct {
 	emulator *Emulator
+	owner    azure.Principal
 	token    string
 }
 
@@ -39,7 +40,7 @@ func (e *Emulator) ownerClient(ctx context.Context) (*ownerClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &ownerClient{emulator: e, token: token.Raw}, nil
+	return &ownerClient{emulator: e, owner: owner, token: token.Raw}, nil
 }
 
 // put sends an ARM PUT and decodes the answer.
@@ -55,6 +56,29 @@ func (c *ownerClient) put(ctx context.Context, id string, body, into any) error 
 	r.Header.Set("Authorization", "Bearer "+c.token)
 	r.Header.Set("Content-Type", "application/json")
 	answer, err := exchange(c.emulator.arm, r)
+	if err != nil || into == nil {
+		return err
+	}
+	return json.Unmarshal(answer, into)
+}
+
+// graph sends a request to Microsoft Graph and decodes the answer.
+func (c *ownerClient) graph(ctx context.Context, method, path string, body, into any) error {
+	raw, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	r, err := http.NewRequestWithContext(ctx, method, "https://graph.microsoft.com/v1.0"+path, bytes.NewReader(raw))
+	if err != nil {
+		return err
+	}
+	token, err := c.emulator.entra.ManagedIdentityToken(ctx, c.owner, "https://graph.microsoft.com")
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Authorization", "Bearer "+token.Raw)
+	r.Header.Set("Content-Type", "application/json")
+	answer, err := exchange(c.emulator.graph, r)
 	if err != nil || into == nil {
 		return err
 	}

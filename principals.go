@@ -28,6 +28,8 @@ type NewPrincipal struct {
 	// ObjectID and ClientID (of a service principal) are random unless given.
 	ObjectID string `json:"objectId,omitempty"`
 	ClientID string `json:"clientId,omitempty"`
+	// Password is a user's; empty: a random one.
+	Password string `json:"password,omitempty"`
 }
 
 // PrincipalInfo is a principal as `amlocal principals` shows it.
@@ -40,8 +42,10 @@ type PrincipalInfo struct {
 	UserPrincipalName string   `json:"userPrincipalName,omitempty"`
 	ResourceID        string   `json:"resourceId,omitempty"`
 	Members           []string `json:"members,omitempty"` // of a group, by object id
-	// Secret is there once, in the answer that made it.
-	Secret string `json:"secret,omitempty"`
+	// Secret, of a service principal, and Password, of a user, are there once,
+	// in the answer that made them.
+	Secret   string `json:"secret,omitempty"`
+	Password string `json:"password,omitempty"`
 }
 
 // Errors of the directory's methods, to be tested with errors.Is.
@@ -72,9 +76,9 @@ var (
 	upnShape = regexp.MustCompile(`^[A-Za-z0-9'._!#^~-]+@[A-Za-z0-9.-]+$`)
 )
 
-// AddPrincipal adds a user, group or service principal. The answer for a
-// service principal holds its client secret, which is not kept and not shown
-// again.
+// AddPrincipal adds a user, group or service principal. The answer holds the
+// client secret of a service principal and the password of a user, which are
+// not kept and not shown again.
 func (e *Emulator) AddPrincipal(ctx context.Context, n NewPrincipal) (info PrincipalInfo, err error) {
 	p, err := n.principal()
 	if err != nil {
@@ -85,16 +89,23 @@ func (e *Emulator) AddPrincipal(ctx context.Context, n NewPrincipal) (info Princ
 		secret = newSecret()
 	}
 	err = e.store.Update(ctx, func(tx store.Tx) error {
-		if err := e.putNew(tx, p); err != nil || secret == "" {
+		if err := e.putNew(tx, p); err != nil {
 			return err
 		}
-		return e.entra.SetSecret(tx, p.AppID, secret)
+		switch {
+		case secret != "":
+			return e.entra.SetSecret(tx, p.AppID, secret)
+		case p.Type == azure.User:
+			n.Password = or(n.Password, newSecret())
+			return e.entra.SetUserPassword(tx, p.ObjectID, n.Password)
+		}
+		return nil
 	})
 	if err != nil {
 		return info, err
 	}
 	info = describe(p)
-	info.Secret = secret
+	info.Secret, info.Password = secret, n.Password
 	return info, nil
 }
 
@@ -124,6 +135,9 @@ func (n NewPrincipal) principal() (p azure.Principal, err error) {
 	if n.ClientID != "" && p.AppID == "" {
 		return p, cannot(ErrPrincipal, "only a service principal has a client id")
 	}
+	if n.Password != "" && p.Type != azure.User {
+		return p, cannot(ErrPrincipal, "only a user has a password; a service principal's secret is made here")
+	}
 	p.ObjectID = or(p.ObjectID, uuid.NewString())
 	for _, id := range []string{p.ObjectID, p.AppID} {
 		if id != "" && !guidShape.MatchString(id) {
@@ -152,18 +166,26 @@ func (e *Emulator) putNew(tx store.Tx, p azure.Principal) error {
 // shell.
 func newSecret() string { return rand.Text() + rand.Text() }
 
-// AddSecret gives a service principal one more client secret, which is in the
-// answer and nowhere else.
-func (e *Emulator) AddSecret(ctx context.Context, who string) (info PrincipalInfo, err error) {
+// AddSecret gives a service principal one more client secret, or a user a new
+// password: the one given, or a random one. It is in the answer and nowhere
+// else.
+func (e *Emulator) AddSecret(ctx context.Context, who, password string) (info PrincipalInfo, err error) {
 	err = e.store.Update(ctx, func(tx store.Tx) error {
 		p, err := e.findPrincipal(tx, who)
 		if err != nil {
 			return err
 		}
+		info = describe(p)
+		if p.Type == azure.User {
+			info.Password = or(password, newSecret())
+			return e.entra.SetUserPassword(tx, p.ObjectID, info.Password)
+		}
+		if password != "" {
+			return cannot(ErrPrincipal, "%s is a %s: only a user's password can be chosen", p.Name, kindOf(p))
+		}
 		if p.AppID == "" || p.IsManagedIdentity() {
 			return cannot(ErrPrincipal, "%s is a %s, which has no secret", p.Name, kindOf(p))
 		}
-		info = describe(p)
 		info.Secret = newSecret()
 		return e.entra.AddSecret(tx, p.AppID, info.Secret, time.Time{})
 	})

@@ -21,6 +21,7 @@ type world struct {
 	Accounts    []worldAccount      `yaml:"accounts"`
 	Identities  []worldIdentity     `yaml:"identities"`
 	Principals  worldPrincipals     `yaml:"principals"`
+	Issuers     []worldIssuer       `yaml:"issuers"`
 	Assignments []worldAssignment   `yaml:"assignments"`
 	Images      map[string][]string `yaml:"images"`
 
@@ -83,6 +84,9 @@ func (e *Emulator) applyWorld(ctx context.Context, w *world) error {
 	}
 	principals := map[string]string{} // names to object ids
 	if err := e.applyPrincipals(ctx, w, principals); err != nil {
+		return err
+	}
+	if err := e.applyCredentials(ctx, c, w); err != nil {
 		return err
 	}
 	ids := map[string]string{} // what "account:NAME" and "identity NAME" mean

@@ -48,8 +48,10 @@ accounts:
 identities: [{name: my-uai}]
 principals:
   users: [{name: alice}, {name: bob@example.com, objectId: ` + guid + `}]
-  servicePrincipals: [{name: ci, clientId: ` + guid + `}]
+  servicePrincipals:
+    - {name: ci, clientId: ` + guid + `, certificate: ci.pem, federated: [{issuer: "https://a", subject: b}, {issuer: "https://a", subject: c, audience: d}]}
   groups: [{name: readers, members: [alice, other]}, {name: other}]
+issuers: [{issuer: "https://a", keys: jwks.json}]
 assignments:
   - {principal: readers, role: Storage Blob Data Reader, scope: "container:mystorage/my-container"}
   - {principal: ci, role: Reader, scope: subscription}
@@ -72,6 +74,11 @@ images:
 		{"group without a name", "principals:\n  groups:\n    - members: [alice]\n", 3},
 		{"empty member", "principals:\n  groups:\n    - name: g\n      members:\n        - \"\"\n", 5},
 		{"secret in a file", "principals:\n  servicePrincipals:\n    - name: s\n      secret: x\n", 4},
+		{"password in a file", "principals:\n  users:\n    - name: s\n      password: x\n", 4},
+		{"trusted issuer", "principals:\n  servicePrincipals:\n    - name: s\n      federated:\n        - {issuer: a, subject: b}\n", 5},
+		{"trust in anyone", "principals:\n  servicePrincipals:\n    - name: s\n      federated:\n        - issuer: https://a\n", 5},
+		{"issuer", "issuers:\n  - {issuer: a, keys: b}\n", 2},
+		{"issuer without keys", "issuers:\n  - {issuer: https://a}\n", 2},
 		{"kind of principal", "principals:\n  robots: []\n", 2},
 		{"assignment without a role", "assignments:\n  - principal: a\n    scope: subscription\n", 2},
 		{"assignment without a principal", "assignments:\n  - role: Reader\n    scope: subscription\n", 2},

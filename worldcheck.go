@@ -71,6 +71,18 @@ func (w *world) mistakes() (out []mistake) {
 		once(at, "principal", id.Name)
 	}
 	w.principalMistakes(say, missing, shape, once)
+	for i, issuer := range w.Issuers {
+		at := fmt.Sprintf("$.issuers[%d]", i)
+		if issuer.Issuer == "" {
+			missing(at + ".issuer")
+		} else if !strings.HasPrefix(issuer.Issuer, "https://") {
+			say(at+".issuer", "issuer %q is no https URL", issuer.Issuer)
+		}
+		once(at+".issuer", "issuer", issuer.Issuer)
+		if issuer.Keys == "" {
+			missing(at + ".keys")
+		}
+	}
 	for i, a := range w.Assignments {
 		at := fmt.Sprintf("$.assignments[%d]", i)
 		if a.Principal == "" {
@@ -114,6 +126,17 @@ func (w *world) principalMistakes(say func(path, format string, args ...any), mi
 		once(at+".name", "principal", sp.Name)
 		guid(at+".objectId", sp.ObjectID)
 		guid(at+".clientId", sp.ClientID)
+		for j, f := range sp.Federated {
+			at := fmt.Sprintf("%s.federated[%d]", at, j)
+			if f.Issuer == "" {
+				missing(at + ".issuer")
+			} else if !strings.HasPrefix(f.Issuer, "https://") {
+				say(at+".issuer", "issuer %q is no https URL", f.Issuer)
+			}
+			if f.Subject == "" {
+				missing(at + ".subject")
+			}
+		}
 	}
 	for i, g := range w.Principals.Groups {
 		at := fmt.Sprintf("$.principals.groups[%d]", i)

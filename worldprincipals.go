@@ -2,7 +2,14 @@ package amlocal
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
 	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
 
 	"github.com/amlocal/amlocal/azure"
 	"github.com/amlocal/amlocal/store"
@@ -21,12 +28,28 @@ type worldUser struct {
 	ObjectID string `yaml:"objectId"`
 }
 
-// worldServicePrincipal has no secret: those are never in a file. `amlocal
-// principals secret` makes one.
+// worldServicePrincipal has no secret, as a user has no password: those are
+// never in a file. `amlocal principals secret` makes one.
 type worldServicePrincipal struct {
 	Name     string `yaml:"name"`
 	ObjectID string `yaml:"objectId"`
 	ClientID string `yaml:"clientId"`
+	// Certificate is a PEM file with the public half of what it signs in with.
+	Certificate string           `yaml:"certificate"`
+	Federated   []worldFederated `yaml:"federated"`
+}
+
+// worldFederated lets a service principal sign in with another issuer's token.
+type worldFederated struct {
+	Issuer   string `yaml:"issuer"`
+	Subject  string `yaml:"subject"`
+	Audience string `yaml:"audience"`
+}
+
+// worldIssuer is an outside issuer of tokens with the file of its key set.
+type worldIssuer struct {
+	Issuer string `yaml:"issuer"`
+	Keys   string `yaml:"keys"`
 }
 
 type worldGroup struct {
@@ -61,6 +84,84 @@ func (e *Emulator) applyPrincipals(ctx context.Context, w *world, principals map
 		}
 		return nil
 	})
+}
+
+// applyCredentials gives service principals what they sign in with.
+func (e *Emulator) applyCredentials(ctx context.Context, c *ownerClient, w *world) error {
+	for _, i := range w.Issuers {
+		keys, err := os.ReadFile(filepath.Join(e.config.WorldFiles, filepath.FromSlash(i.Keys)))
+		if err != nil {
+			return err
+		}
+		if err := e.AddIssuer(ctx, i.Issuer, keys); err != nil {
+			return fmt.Errorf("issuer %s: %w", i.Issuer, err)
+		}
+	}
+	for _, sp := range w.Principals.ServicePrincipals {
+		if err := e.applyCredentialsOf(ctx, c, sp); err != nil {
+			return fmt.Errorf("service principal %s: %w", sp.Name, err)
+		}
+	}
+	return nil
+}
+
+func (e *Emulator) applyCredentialsOf(ctx context.Context, c *ownerClient, sp worldServicePrincipal) error {
+	if sp.Certificate == "" && len(sp.Federated) == 0 {
+		return nil
+	}
+	var clientID string
+	err := e.store.View(ctx, func(tx store.ReadTx) error {
+		p, err := e.findPrincipal(tx, or(sp.ClientID, sp.Name))
+		clientID = p.AppID
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	var found struct {
+		Value []struct{ ID string }
+	}
+	if err := c.graph(ctx, http.MethodGet, "/applications?$filter="+url.QueryEscape("appId eq '"+clientID+"'"), nil, &found); err != nil {
+		return err
+	}
+	if len(found.Value) != 1 {
+		return fmt.Errorf("the directory shows %d applications", len(found.Value))
+	}
+	application := "/applications/" + found.Value[0].ID
+	if sp.Certificate != "" {
+		text, err := os.ReadFile(filepath.Join(e.config.WorldFiles, filepath.FromSlash(sp.Certificate)))
+		if err != nil {
+			return err
+		}
+		block, err := certificateBlock(text)
+		if err != nil {
+			return fmt.Errorf("%s: %w", sp.Certificate, err)
+		}
+		key := map[string]any{"type": "AsymmetricX509Cert", "usage": "Verify", "key": base64.StdEncoding.EncodeToString(block)}
+		if err := c.graph(ctx, http.MethodPatch, application, map[string]any{"keyCredentials": []any{key}}, nil); err != nil {
+			return err
+		}
+	}
+	for i, f := range sp.Federated {
+		body := map[string]any{
+			"name": fmt.Sprintf("world-%d", i+1), "issuer": f.Issuer, "subject": f.Subject, "audiences": []string{or(f.Audience, "api://AzureADTokenExchange")},
+		}
+		if err := c.graph(ctx, http.MethodPost, application+"/federatedIdentityCredentials", body, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// certificateBlock is the first certificate of a PEM file, which may hold its
+// key beside it.
+func certificateBlock(text []byte) ([]byte, error) {
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == "CERTIFICATE" {
+			return block.Bytes, nil
+		}
+	}
+	return nil, errors.New("holds no certificate in PEM form")
 }
 
 // applyMembers fills the groups, once everyone they may name is there.

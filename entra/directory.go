@@ -28,7 +28,7 @@ func (s *Service) PutPrincipal(tx store.Tx, p azure.Principal) error {
 			return err
 		}
 		if fold(old.AppID) != fold(p.AppID) {
-			if err := dropSecrets(tx, old.AppID); err != nil {
+			if err := dropCredentials(tx, old.AppID); err != nil {
 				return err
 			}
 		}
@@ -41,7 +41,7 @@ func (s *Service) PutPrincipal(tx store.Tx, p azure.Principal) error {
 	return putRecord(tx, principalsBucket, []byte(fold(p.ObjectID)), p)
 }
 
-// DeletePrincipal removes a principal with its secrets and memberships; one that does not
+// DeletePrincipal removes a principal with its credentials and memberships; one that does not
 // exist is no error. Tokens already issued stay valid until they expire, new
 // ones are refused from the commit on.
 func (s *Service) DeletePrincipal(tx store.Tx, objectID string) error {
@@ -52,7 +52,10 @@ func (s *Service) DeletePrincipal(tx store.Tx, objectID string) error {
 	if err := dropIndexes(tx, p); err != nil {
 		return err
 	}
-	if err := dropSecrets(tx, p.AppID); err != nil {
+	if err := dropCredentials(tx, p.AppID); err != nil {
+		return err
+	}
+	if err := tx.Delete(passwordsBucket, []byte(fold(objectID))); err != nil {
 		return err
 	}
 	if err := s.dropMemberships(tx, objectID); err != nil {

@@ -6,12 +6,16 @@
 //
 // # Imitated
 //
-// The v1 and v2 OpenID documents and key sets, /common/discovery/instance, and
-// the client_credentials grant with a client secret (form or Basic) on the v1
-// and v2 token endpoints, with the AADSTS numbers clients print. Tokens are
-// the v1 app-only tokens that first-party resources (storage, ARM, Key Vault,
-// machine learning) ask for on either endpoint: RS256, `aud` exactly as
-// requested, `iat` and `nbf` five minutes before the issue.
+// The v1 and v2 OpenID documents and key sets, /common/discovery/instance and
+// /common/userrealm, and on the v1 and v2 token endpoints, with the AADSTS
+// numbers clients print, these grants: client_credentials with a secret (form
+// or Basic), a certificate or a federated assertion; password, device code,
+// authorization code with PKCE and refresh token for users, with ID token,
+// client_info and the family of Microsoft's own clients. Access tokens are the
+// v1 tokens that first-party resources (storage, ARM, Key Vault, machine
+// learning) ask for on either endpoint: RS256, `aud` exactly as requested,
+// `iat` and `nbf` five minutes before the issue; for api://AzureADTokenExchange
+// they are v2, as there.
 //
 // # Sources
 //
@@ -22,16 +26,17 @@
 //
 // # Left out
 //
-// Interactive and user grants (authorization_code, device_code, password,
-// refresh_token) answer AADSTS70003; certificates and federated credentials
-// cannot be registered, so an assertion is refused as one whose key or
-// credential is unknown. One tenant exists. Tokens are not encrypted, carry no
-// `aio`/`rh`/`xms_*` claims beside xms_mirid, and continuous access evaluation
-// (the `claims` parameter) does not lengthen them.
+// Consent, second factors, conditional access and lock-out; redirect addresses
+// other than loopback; public clients other than Microsoft's. Keys of outside
+// issuers are given (PutIssuer), never fetched. One tenant exists. Tokens are
+// not encrypted, carry no `aio`/`xms_*` claims beside xms_mirid, and continuous
+// access evaluation (the `claims` parameter) does not lengthen them.
 //
 // # Secrets
 //
 // A client secret is kept as a salted SHA-256 only, which suits secrets the
-// emulator generates (they are random and long). Signing keys are files of
-// mode 0600 in KeyDir. Neither a secret nor a token is ever logged.
+// emulator generates (they are random and long); a user's password, which may
+// be chosen, as PBKDF2. Signing keys, and the key that seals refresh tokens,
+// are files of mode 0600 in KeyDir. Neither a secret nor a token is ever
+// logged.
 package entra

@@ -91,21 +91,6 @@ func errAssertionMalformed(cause error) *httpx.Error {
 		"JWT token is invalid or malformed.").Because(cause)
 }
 
-// errAssertionKey: the assertion is signed by the application itself, and no
-// application here has a certificate.
-func errAssertionKey(appID string) *httpx.Error {
-	return aadsts(http.StatusUnauthorized, "invalid_client", 700027,
-		"The certificate with identifier used to sign the client assertion is not registered on application. "+
-			"[Reason - The key was not found., Client application ID '%s'.]", appID)
-}
-
-// errFederation: the assertion comes from another issuer, and no application
-// here has a federated credential.
-func errFederation(issuer, subject string) *httpx.Error {
-	return aadsts(http.StatusUnauthorized, "invalid_client", 700213,
-		"No matching federated identity record found for presented assertion subject '%s' of issuer '%s'.", subject, issuer)
-}
-
 func errScopeForm(scope string) *httpx.Error {
 	return aadsts(http.StatusBadRequest, "invalid_scope", 1002012,
 		"The provided value for scope %s is not valid. Client credential flows must have a scope value with /.default "+
@@ -126,6 +111,12 @@ func errUnknownResource(resource, tenant string) *httpx.Error {
 
 func errInstance(endpoint string) *httpx.Error {
 	return aadsts(http.StatusBadRequest, "invalid_instance", 50049, "Unknown or invalid instance. '%s'", endpoint)
+}
+
+// errScopeInvalid refuses a scope on a user's behalf that cannot be read.
+func errScopeInvalid(scope string) *httpx.Error {
+	return aadsts(http.StatusBadRequest, "invalid_scope", 70011,
+		"The provided request must include a 'scope' input parameter. The provided value for the input parameter 'scope' is not valid. The scope %s is not valid.", scope)
 }
 
 // errNoPrincipal: the identity was deleted. The wording is ours.

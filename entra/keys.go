@@ -141,8 +141,8 @@ func newSigningKey(private *rsa.PrivateKey, cert *x509.Certificate) signingKey {
 	return signingKey{private: private, cert: cert, kid: base64.RawURLEncoding.EncodeToString(sum[:])}
 }
 
-// saveKeys writes all keys as one file that is there whole or not at all.
-func saveKeys(path string, keys []signingKey) (err error) {
+// saveKeys writes all keys as one file.
+func saveKeys(path string, keys []signingKey) error {
 	var text bytes.Buffer
 	for _, k := range keys {
 		der, err := x509.MarshalPKCS8PrivateKey(k.private)
@@ -152,6 +152,11 @@ func saveKeys(path string, keys []signingKey) (err error) {
 		_ = pem.Encode(&text, &pem.Block{Type: "PRIVATE KEY", Bytes: der})
 		_ = pem.Encode(&text, &pem.Block{Type: "CERTIFICATE", Bytes: k.cert.Raw})
 	}
+	return writeWhole(path, text.Bytes())
+}
+
+// writeWhole writes a file of mode 0600 that is there whole or not at all.
+func writeWhole(path string, data []byte) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), ".signing-*") // mode 0600
 	if err != nil {
 		return err
@@ -161,7 +166,7 @@ func saveKeys(path string, keys []signingKey) (err error) {
 			_ = os.Remove(f.Name())
 		}
 	}()
-	_, err = f.Write(text.Bytes())
+	_, err = f.Write(data)
 	if err == nil {
 		err = f.Sync()
 	}

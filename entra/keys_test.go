@@ -34,7 +34,7 @@ func TestKeysSurviveARestart(t *testing.T) {
 		t.Errorf("file: %v %v", info, err)
 	}
 	entries, _ := os.ReadDir(dir)
-	if len(entries) != 1 {
+	if len(entries) != 2 { // keyFile and refreshKeyFile
 		t.Errorf("left in the folder: %v", entries)
 	}
 }

@@ -3,9 +3,11 @@ package entra
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -25,29 +27,32 @@ const (
 // have exp-nbf = 3900 with expires_in 3599.
 const backdate = 5 * time.Minute
 
-// cliAppID is the Azure CLI, the application users sign in through.
-const cliAppID = "04b07795-8ddb-461a-bbee-02f9e1bf7b46"
-
-// accessClaims is a v1 access token.
+// accessClaims is an access token: of version 1, as Azure's resources ask for,
+// or with azp in place of appid of version 2.
 type accessClaims struct {
-	Audience   string `json:"aud"`
-	Issuer     string `json:"iss"`
-	IssuedAt   int64  `json:"iat"`
-	NotBefore  int64  `json:"nbf"`
-	Expires    int64  `json:"exp"`
-	AppID      string `json:"appid"`
-	ClientAuth string `json:"appidacr"`
-	IdP        string `json:"idp,omitempty"`
-	IDType     string `json:"idtyp"`
-	Name       string `json:"name,omitempty"`
-	ObjectID   string `json:"oid"`
-	Scope      string `json:"scp,omitempty"`
-	Subject    string `json:"sub"`
-	TenantID   string `json:"tid"`
-	UPN        string `json:"upn,omitempty"`
-	UniqueID   string `json:"uti"`
-	Version    string `json:"ver"`
-	ResourceID string `json:"xms_mirid,omitempty"`
+	Audience     string   `json:"aud"`
+	Issuer       string   `json:"iss"`
+	IssuedAt     int64    `json:"iat"`
+	NotBefore    int64    `json:"nbf"`
+	Expires      int64    `json:"exp"`
+	Methods      []string `json:"amr,omitempty"`
+	AppID        string   `json:"appid,omitempty"`
+	ClientAuth   string   `json:"appidacr,omitempty"`
+	AppIDV2      string   `json:"azp,omitempty"`
+	ClientAuthV2 string   `json:"azpacr,omitempty"`
+	IdP          string   `json:"idp,omitempty"`
+	IDType       string   `json:"idtyp,omitempty"`
+	Name         string   `json:"name,omitempty"`
+	ObjectID     string   `json:"oid"`
+	Rehash       string   `json:"rh,omitempty"`
+	Scope        string   `json:"scp,omitempty"`
+	Subject      string   `json:"sub"`
+	TenantID     string   `json:"tid"`
+	UniqueName   string   `json:"unique_name,omitempty"`
+	UPN          string   `json:"upn,omitempty"`
+	UniqueID     string   `json:"uti"`
+	Version      string   `json:"ver"`
+	ResourceID   string   `json:"xms_mirid,omitempty"`
 }
 
 // The methods of jwt.Claims.
@@ -70,6 +75,11 @@ type MintOptions struct {
 	// ClientAuth is `appidacr`: "0" public client, "1" secret, "2"
 	// certificate; empty: what suits the principal.
 	ClientAuth string
+	// ClientID is the client a user signed in through, Scope what it may do
+	// for them and Methods how they signed in (`amr`).
+	ClientID string
+	Scope    string
+	Methods  []string
 }
 
 // tokenKey is what an issued managed identity token is remembered under.
@@ -151,28 +161,35 @@ func (s *Service) Mint(ctx context.Context, p azure.Principal, resource string, 
 		Resource: resource, ClientID: p.AppID,
 		IssuedAt: now, NotBefore: now.Add(-backdate), Expires: now.Add(o.Lifetime),
 	}
-	jws := jwt.NewWithClaims(jwt.SigningMethodRS256, s.claims(p, token, o.ClientAuth))
-	jws.Header["kid"], jws.Header["x5t"] = keys[0].kid, keys[0].kid
+	claims := s.claims(p, token, o)
+	jws := jwt.NewWithClaims(jwt.SigningMethodRS256, claims)
+	jws.Header["kid"] = keys[0].kid
+	if claims.Version == "1.0" { // v2 tokens carry kid alone
+		jws.Header["x5t"] = keys[0].kid
+	}
 	if token.Raw, err = jws.SignedString(keys[0].private); err != nil {
 		return azure.Token{}, fmt.Errorf("signing a token: %w", err)
 	}
 	return token, nil
 }
 
-func (s *Service) claims(p azure.Principal, t azure.Token, clientAuth string) accessClaims {
-	id := make([]byte, 16)
-	_, _ = rand.Read(id) // never fails (crypto/rand)
+func (s *Service) claims(p azure.Principal, t azure.Token, o MintOptions) accessClaims {
 	c := accessClaims{
 		Audience: t.Resource, Issuer: s.issuerV1(), IdP: s.issuerV1(),
 		IssuedAt: t.NotBefore.Unix(), NotBefore: t.NotBefore.Unix(), Expires: t.Expires.Unix(),
-		AppID: p.AppID, ClientAuth: clientAuth, IDType: "app",
+		AppID: p.AppID, ClientAuth: o.ClientAuth, IDType: "app",
 		ObjectID: p.ObjectID, Subject: p.ObjectID, TenantID: s.deps.TenantID,
-		UniqueID: base64.RawURLEncoding.EncodeToString(id), Version: "1.0",
+		Rehash: rehash(s.deps.TenantID, t.Resource), UniqueID: uniqueID(), Version: "1.0",
 		ResourceID: mirid(p.ResourceID),
 	}
 	if p.Type == azure.User {
-		c.IDType, c.AppID, c.IdP = "user", cliAppID, ""
-		c.Name, c.UPN, c.Scope = p.Name, p.Name, "user_impersonation"
+		c.IDType, c.IdP, c.AppID = "user", "", or(o.ClientID, cliAppID)
+		c.Name, c.UPN, c.UniqueName = p.Name, p.Name, p.Name
+		c.Scope, c.Methods = or(o.Scope, "user_impersonation"), o.Methods
+		if c.Methods == nil {
+			c.Methods = []string{"pwd"}
+		}
+		c.Subject = pairwise(p, c.AppID)
 	}
 	if c.ClientAuth == "" {
 		switch {
@@ -184,7 +201,35 @@ func (s *Service) claims(p azure.Principal, t azure.Token, clientAuth string) ac
 			c.ClientAuth = authSecret
 		}
 	}
+	if isExchange(t.Resource) {
+		c.toV2(s.issuerV2())
+	}
 	return c
+}
+
+// toV2 gives the claims the shape of version 2, which the resource of token
+// exchange asks for; it is named by its application id.
+func (c *accessClaims) toV2(issuer string) {
+	c.Audience, c.Issuer, c.Version, c.IdP = exchangeAppID, issuer, "2.0", ""
+	c.AppIDV2, c.ClientAuthV2 = c.AppID, c.ClientAuth
+	c.AppID, c.ClientAuth, c.ResourceID, c.UPN, c.UniqueName, c.Methods = "", "", "", "", "", nil
+}
+
+func isExchange(resource string) bool {
+	return strings.EqualFold(resource, exchangeURI) || strings.EqualFold(resource, exchangeAppID)
+}
+
+func uniqueID() string {
+	id := make([]byte, 16)
+	_, _ = rand.Read(id) // never fails (crypto/rand)
+	return base64.RawURLEncoding.EncodeToString(id)
+}
+
+// rehash is opaque to everyone but Entra ID; it has the look of one, and is the
+// same for the same tenant and resource.
+func rehash(tenant, resource string) string {
+	sum := sha256.Sum256([]byte(tenant + "\x00" + resource))
+	return "1." + base64.RawURLEncoding.EncodeToString(append([]byte{1}, sum[:]...)) + "AAA."
 }
 
 var groupsSegment = regexp.MustCompile(`(?i)/resourcegroups/`)

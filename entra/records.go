@@ -7,13 +7,18 @@ import (
 	"github.com/amlocal/amlocal/store"
 )
 
-// Buckets. Values of the first and last are JSON, of the two between an object
-// id. All keys are lower-case.
+// Buckets. Values are JSON, but for the two indexes, which hold an object id.
+// All keys are lower-case unless said otherwise.
 const (
 	principalsBucket = "entra.principals"  // object id
 	byAppBucket      = "entra.by-app"      // client id
 	byResourceBucket = "entra.by-resource" // ARM id
 	secretsBucket    = "entra.secrets"     // client id
+
+	certificatesBucket = "entra.certificates" // client id
+	federatedBucket    = "entra.federated"    // client id
+	passwordsBucket    = "entra.passwords"    // object id
+	issuersBucket      = "entra.issuers"      // issuer, as written, to its key set
 )
 
 func putRecord(tx store.Tx, bucket string, key []byte, v any) error {

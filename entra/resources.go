@@ -40,6 +40,7 @@ var knownResources = []string{
 	"https://communication.azure.com",
 	"https://purview.azure.net",
 	"https://webpubsub.azure.com",
+	"api://azureadtokenexchange",
 	"https://attest.azure.net",
 	"797f4846-ba00-4fd7-ba43-dac1f8f63013", // Azure Resource Manager
 	"e406a681-f3d4-42a8-90b6-c2b029497af1", // Azure Storage
@@ -49,6 +50,7 @@ var knownResources = []string{
 	"00000002-0000-0000-c000-000000000000", // Azure AD Graph
 	"7d312290-28c8-473c-a0ed-8e53749b6d6d", // Cognitive Services
 	"022907d3-0f1b-48f7-badc-1ba6abab6d66", // Azure SQL
+	exchangeAppID,                          // token exchange (federated credentials)
 	"2ff814a6-3304-4ab8-85cb-cd0e6f879c1d", // Azure Databricks
 	"499b84ac-1321-427f-aa17-267ca6975798", // Azure DevOps
 }

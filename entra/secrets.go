@@ -71,6 +71,19 @@ func dropSecrets(tx store.Tx, appID string) error {
 	return tx.Delete(secretsBucket, []byte(fold(appID)))
 }
 
+// dropCredentials ends every way an application proves itself.
+func dropCredentials(tx store.Tx, appID string) error {
+	if appID == "" {
+		return nil
+	}
+	for _, bucket := range []string{secretsBucket, certificatesBucket, federatedBucket} {
+		if err := tx.Delete(bucket, []byte(fold(appID))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 type secretVerdict int
 
 const (

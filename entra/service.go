@@ -2,7 +2,9 @@ package entra
 
 import (
 	"context"
+	"crypto/cipher"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -37,6 +39,12 @@ type Deps struct {
 	// MembershipsInTokens says that a managed identity belongs to the groups
 	// it was in when its token was issued, for as long as the token lives.
 	MembershipsInTokens bool
+	// ClientClock is the machine's clock, by which clients date their
+	// assertions; nil: Clock.
+	ClientClock clock.Clock
+	// DevicePage is the address of the page that finishes a sign-in by device
+	// code; nil: Microsoft's, which cannot.
+	DevicePage func() string
 	// Sabotage breaks the verifier on purpose, for the run that proves the
 	// tests of refusals can fail.
 	Sabotage Sabotage
@@ -58,6 +66,9 @@ type Service struct {
 	minting  singleflight.Group
 	issued   *cache[tokenKey, azure.Token]
 	verified *cache[[32]byte, accessClaims]
+	seal     cipher.AEAD
+	devices  devices
+	codes    authorizations
 }
 
 var _ azure.TokenVerifier = (*Service)(nil)
@@ -91,6 +102,16 @@ func New(d Deps) (*Service, error) {
 	if d.TokenCache == 0 {
 		d.TokenCache = managedIdentityLife / 2
 	}
+	if d.ClientClock == nil {
+		d.ClientClock = d.Clock
+	}
+	if d.DevicePage == nil {
+		d.DevicePage = func() string { return "https://microsoft.com/devicelogin" }
+	}
+	seal, err := openSeal(d.KeyDir)
+	if err != nil {
+		return nil, fmt.Errorf("entra: refresh tokens: %w", err)
+	}
 	keys, err := openKeyring(d.KeyDir, d.Clock.Now())
 	if err != nil {
 		return nil, err
@@ -99,6 +120,9 @@ func New(d Deps) (*Service, error) {
 		deps: d, keys: keys,
 		issued:   newCache[tokenKey, azure.Token](maxIssued),
 		verified: newCache[[32]byte, accessClaims](maxVerified),
+		seal:     seal,
+		devices:  devices{waiting: map[string]*device{}},
+		codes:    authorizations{waiting: map[string]*authorization{}},
 	}
 	s.plane = &httpx.Plane{Name: "entra", Clock: d.Clock, Audit: d.Audit, Encode: s.encodeError}
 	s.handler = s.plane.NewRouter(s.Operations(), s.unrouted)

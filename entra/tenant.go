@@ -23,7 +23,11 @@ type tenant struct {
 }
 
 func (s *Service) tenant(r *http.Request) (tenant, bool) {
-	switch name := strings.ToLower(httpx.Var(r, "tenant")); {
+	return s.tenantNamed(httpx.Var(r, "tenant"))
+}
+
+func (s *Service) tenantNamed(name string) (tenant, bool) {
+	switch name = strings.ToLower(name); {
 	case name == "common" || name == "organizations":
 		return tenant{segment: name, shared: true}, true
 	case name == strings.ToLower(s.deps.TenantID),

@@ -3,183 +3,135 @@ package entra
 import (
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"net/url"
 	"strings"
 
-	"github.com/golang-jwt/jwt/v5"
-
 	"github.com/amlocal/amlocal/azure"
-	"github.com/amlocal/amlocal/store"
 )
 
-// jwtBearer is the only client_assertion_type there is.
-const jwtBearer = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+// The grants, by the name they have in a request.
+const (
+	grantClientCredentials = "client_credentials"
+	grantPassword          = "password"
+	grantRefresh           = "refresh_token"
+	grantDevice            = "urn:ietf:params:oauth:grant-type:device_code"
+	grantDeviceOld         = "device_code" // the v1 endpoint's name
+	grantCode              = "authorization_code"
+)
+
+// dialect is one of the two token endpoints, which differ in the field that
+// names the resource and in the shape of the answer.
+type dialect struct {
+	v1    bool
+	field string
+}
+
+var (
+	dialectV1 = dialect{v1: true, field: "resource"}
+	dialectV2 = dialect{field: "scope"}
+)
 
 func (s *Service) tokenV2(w http.ResponseWriter, r *http.Request) error {
-	token, err := s.clientCredentials(r, "scope", resourceOfScope)
-	if err != nil {
-		return err
-	}
-	life := remaining(token, s.deps.Clock.Now())
-	s.answerToken(w, r, tokenAnswer{TokenType: "Bearer", ExpiresIn: life, ExtExpiresIn: life, AccessToken: token.Raw})
-	return nil
+	return s.token(w, r, dialectV2)
 }
 
 func (s *Service) tokenV1(w http.ResponseWriter, r *http.Request) error {
-	same := func(resource string) (string, error) { return resource, nil }
-	token, err := s.clientCredentials(r, "resource", same)
-	if err != nil {
-		return err
-	}
-	life := remaining(token, s.deps.Clock.Now())
-	s.answerToken(w, r, tokenAnswerV1{
-		TokenType: "Bearer", ExpiresIn: life, ExtExpiresIn: life,
-		ExpiresOn: token.Expires.Unix(), NotBefore: token.NotBefore.Unix(),
-		Resource: token.Resource, AccessToken: token.Raw,
-	})
-	return nil
+	return s.token(w, r, dialectV1)
 }
 
-func (s *Service) answerToken(w http.ResponseWriter, r *http.Request, body any) {
-	noStore(w)
-	if strings.EqualFold(r.Header.Get("return-client-request-id"), "true") {
-		w.Header().Set("client-request-id", correlationID(r))
-	}
-	writeJSON(w, http.StatusOK, body)
-}
-
-// clientCredentials serves both token endpoints, which differ in the field that
-// names the resource. Unknown fields and parameters are ignored: msal sends
-// many. The order of the checks is unverified but for tenant before
+// token serves both token endpoints. Unknown fields and parameters are ignored:
+// msal sends many. The order of the checks is unverified but for tenant before
 // application and application before secret.
-func (s *Service) clientCredentials(r *http.Request, resourceField string, resourceOf func(string) (string, error)) (azure.Token, error) {
+func (s *Service) token(w http.ResponseWriter, r *http.Request, d dialect) error {
 	t, ok := s.tenant(r)
 	if !ok {
-		return azure.Token{}, errUnknownTenant("invalid_request", segment(r))
+		return errUnknownTenant("invalid_request", segment(r))
 	}
 	form, err := readForm(r)
 	if err != nil {
-		return azure.Token{}, err
+		return err
 	}
 	switch grant := form.Get("grant_type"); grant {
 	case "":
-		return azure.Token{}, errMissingField("grant_type")
-	case "client_credentials":
+		return errMissingField("grant_type")
+	case grantClientCredentials:
+		if t.shared {
+			return errNoTenant()
+		}
+		token, err := s.clientCredentials(r, form, d)
+		if err != nil {
+			return err
+		}
+		s.answerToken(w, r, d, token, delegation{}, form)
+		return nil
+	case grantPassword, grantRefresh, grantDevice, grantDeviceOld, grantCode:
+		given, err := s.delegated(r, form, d)
+		if err != nil {
+			return err
+		}
+		token, err := s.Mint(r.Context(), given.user, given.wish.resource,
+			MintOptions{Lifetime: applicationLife, ClientAuth: given.client.auth, ClientID: given.client.id, Scope: given.wish.scp(), Methods: given.methods})
+		if err != nil {
+			return err
+		}
+		s.answerToken(w, r, d, token, given, form)
+		return nil
 	default:
-		return azure.Token{}, errUnsupportedGrant(grant)
+		return errUnsupportedGrant(grant)
 	}
-	if t.shared {
-		return azure.Token{}, errNoTenant()
-	}
-	for _, name := range []string{"client_id", resourceField} {
+}
+
+// clientCredentials is an application that signs in as itself.
+func (s *Service) clientCredentials(r *http.Request, form url.Values, d dialect) (azure.Token, error) {
+	for _, name := range []string{"client_id", d.field} {
 		if form.Get(name) == "" {
 			return azure.Token{}, errMissingField(name)
 		}
 	}
-	resource, err := resourceOf(form.Get(resourceField))
-	if err != nil {
-		return azure.Token{}, err
+	resource := form.Get(d.field)
+	if !d.v1 {
+		var err error
+		if resource, err = resourceOfScope(resource); err != nil {
+			return azure.Token{}, err
+		}
 	}
-	app, err := s.authenticateApp(r, form)
-	if err != nil {
+	app, err := s.authenticateClient(r, form)
+	switch {
+	case err != nil:
 		return azure.Token{}, err
+	case app.auth == authPublic:
+		return azure.Token{}, errNoCredential()
 	}
-	return s.Mint(r.Context(), app, resource, MintOptions{Lifetime: applicationLife, ClientAuth: authSecret})
+	return s.Mint(r.Context(), app.principal, resource, MintOptions{Lifetime: applicationLife, ClientAuth: app.auth})
 }
 
-// readForm reads the body as a form, with Basic credentials in place of the
-// two fields they stand for. A field the grant depends on may occur once.
-func readForm(r *http.Request) (url.Values, error) {
-	if err := r.ParseForm(); err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
-			return nil, err
-		}
-		if len(r.PostForm) == 0 {
-			return nil, errUnreadableBody(err)
-		}
-		// A bad query beside a good body is the client's own affair.
+// answerToken writes a token, and what comes with one that speaks for a user.
+func (s *Service) answerToken(w http.ResponseWriter, r *http.Request, d dialect, token azure.Token, given delegation, form url.Values) {
+	noStore(w)
+	if strings.EqualFold(r.Header.Get("return-client-request-id"), "true") {
+		w.Header().Set("client-request-id", correlationID(r))
 	}
-	form := r.PostForm
-	for _, name := range []string{"grant_type", "client_id", "client_secret", "client_assertion", "scope", "resource"} {
-		if len(form[name]) > 1 {
-			return nil, errDuplicateField(name)
-		}
+	life := remaining(token, s.deps.Clock.Now())
+	var extra userAnswer
+	if given.user.ObjectID != "" {
+		extra = s.userAnswer(r.Context(), d, given, form.Get("client_info") == "1")
 	}
-	if id, secret, ok := r.BasicAuth(); ok && form.Get("client_secret") == "" {
-		// RFC 6749 2.3.1: both are form-encoded first.
-		if plain, err := url.QueryUnescape(id); err == nil {
-			id = plain
-		}
-		if plain, err := url.QueryUnescape(secret); err == nil {
-			secret = plain
-		}
-		if form.Get("client_id") == "" {
-			form.Set("client_id", id)
-		}
-		if strings.EqualFold(form.Get("client_id"), id) {
-			form.Set("client_secret", secret)
-		}
+	if d.v1 {
+		writeJSON(w, http.StatusOK, tokenAnswerV1{
+			TokenType: "Bearer", Scope: extra.scopeV1, ExpiresIn: life, ExtExpiresIn: life,
+			ExpiresOn: token.Expires.Unix(), NotBefore: token.NotBefore.Unix(),
+			Resource: token.Resource, AccessToken: token.Raw, userAnswer: extra,
+		})
+		return
 	}
-	return form, nil
-}
-
-// authenticateApp checks who asks.
-func (s *Service) authenticateApp(r *http.Request, form url.Values) (azure.Principal, error) {
-	appID := form.Get("client_id")
-	var app azure.Principal
-	err := s.deps.Documents.View(r.Context(), func(tx store.ReadTx) error {
-		p, ok := s.PrincipalByAppID(tx, appID)
-		// A managed identity has no credential an outsider could present, and
-		// is not an application the token endpoint knows.
-		if !ok || p.IsManagedIdentity() {
-			return errUnknownApp(appID, s.deps.TenantID)
-		}
-		app = p
-		secret := form.Get("client_secret")
-		if secret == "" {
-			if form.Get("client_assertion") != "" || form.Get("client_assertion_type") != "" {
-				return checkAssertion(p.AppID, form)
-			}
-			return errNoCredential()
-		}
-		switch checkSecret(tx, appID, secret, s.deps.Clock.Now()) {
-		case secretRight:
-			return nil
-		case secretExpired:
-			return errExpiredSecret(p.AppID)
-		}
-		return errWrongSecret(p.AppID)
+	writeJSON(w, http.StatusOK, tokenAnswer{
+		TokenType: "Bearer", Scope: extra.scope, ExpiresIn: life, ExtExpiresIn: life, AccessToken: token.Raw, userAnswer: extra,
 	})
-	return app, err
 }
 
-// checkAssertion refuses every assertion, for the reason Azure would give:
-// neither certificates nor federated credentials can be registered here.
-func checkAssertion(appID string, form url.Values) error {
-	switch form.Get("client_assertion_type") {
-	case jwtBearer:
-	case "":
-		return errMissingField("client_assertion_type")
-	default:
-		return errAssertionMalformed(errors.New("unknown client_assertion_type"))
-	}
-	var claims jwt.RegisteredClaims
-	parts := strings.Split(form.Get("client_assertion"), ".")
-	if len(parts) != 3 {
-		return errAssertionMalformed(errors.New("not three parts"))
-	}
-	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err == nil {
-		err = json.Unmarshal(payload, &claims)
-	}
-	if err != nil {
-		return errAssertionMalformed(err)
-	}
-	if strings.EqualFold(claims.Issuer, appID) {
-		return errAssertionKey(appID)
-	}
-	return errFederation(claims.Issuer, claims.Subject)
+// clientInfo names a user and their tenant to msal, which keys its cache by it.
+func clientInfo(user azure.Principal) string {
+	raw, _ := json.Marshal(map[string]string{"uid": user.ObjectID, "utid": user.TenantID}) // strings always encode
+	return base64.RawURLEncoding.EncodeToString(raw)
 }

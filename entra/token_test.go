@@ -59,7 +59,11 @@ func TestTokenV2(t *testing.T) {
 				"iat": float64(epoch.Unix() - 300), "nbf": float64(epoch.Unix() - 300), "exp": float64(epoch.Unix() + 3600),
 			}
 			got := part(t, raw, 1)
+			if got["uti"] == "" || got["rh"] == "" {
+				t.Errorf("claims lack uti or rh: %v", got)
+			}
 			delete(got, "uti")
+			delete(got, "rh")
 			if len(got) != len(want) {
 				t.Errorf("claims %v, want exactly %v", got, want)
 			}
@@ -99,7 +103,7 @@ func TestTokenErrors(t *testing.T) {
 	w := newWorld(t)
 	w.update(t, func(tx store.Tx) error { return w.AddSecret(tx, appC, "old", epoch.Add(-time.Second)) })
 	assertion := func(claims string) string {
-		return "e30." + strings.TrimRight(b64(claims), "=") + ".c2ln"
+		return strings.TrimRight(b64(`{"alg":"RS256"}`), "=") + "." + strings.TrimRight(b64(claims), "=") + ".c2ln"
 	}
 	const v2 = tid + "/oauth2/v2.0/token"
 	for _, c := range []struct {
@@ -126,12 +130,14 @@ func TestTokenErrors(t *testing.T) {
 		{"oidc scopes only", v2, form("scope", "openid profile"), 400, "invalid_scope", 1002012},
 		{"bare default", v2, form("scope", "/.default"), 400, "invalid_scope", 1002012},
 		{"two resources", v2, form("scope", storageURI+"/.default "+armURI+"/.default"), 400, "invalid_scope", 28000},
-		{"password grant", v2, form("grant_type", "password"), 400, "unsupported_grant_type", 70003},
-		{"device code on common", "common/oauth2/v2.0/token", form("grant_type", "urn:ietf:params:oauth:grant-type:device_code"), 400, "unsupported_grant_type", 70003},
+		{"unknown grant", v2, form("grant_type", "magic"), 400, "unsupported_grant_type", 70003},
+		{"password grant without a user", v2, form("grant_type", "password"), 400, "invalid_request", 900144},
+		{"application that does not prove itself", v2, form("grant_type", "password", "client_secret", ""), 401, "invalid_client", 7000218},
+		{"public client as itself", v2, form("client_id", cliAppID), 401, "invalid_client", 7000216},
 		{"v1 no resource", tid + "/oauth2/token", form(), 400, "invalid_request", 900144},
 		{"twice", v2, url.Values{"grant_type": {"client_credentials"}, "client_id": {appC, "x"}}, 400, "invalid_request", 9002313},
 		{"certificate", v2, form("client_secret", "", "client_assertion_type", jwtBearer, "client_assertion", assertion(`{"iss":"`+appC+`","sub":"`+appC+`"}`)), 401, "invalid_client", 700027},
-		{"federated", v2, form("client_secret", "", "client_assertion_type", jwtBearer, "client_assertion", assertion(`{"iss":"https://kube","sub":"sa"}`)), 401, "invalid_client", 700213},
+		{"federated", v2, form("client_secret", "", "client_assertion_type", jwtBearer, "client_assertion", assertion(`{"iss":"https://kube","sub":"sa"}`)), 401, "invalid_client", 70021},
 		{"assertion malformed", v2, form("client_secret", "", "client_assertion_type", jwtBearer, "client_assertion", "x"), 401, "invalid_client", 50027},
 	} {
 		t.Run(c.name, func(t *testing.T) {

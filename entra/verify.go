@@ -107,6 +107,9 @@ func (s *Service) principalOf(ctx context.Context, c accessClaims) (azure.Princi
 		ObjectID: c.ObjectID, AppID: c.AppID, TenantID: c.TenantID,
 		Type: azure.ServicePrincipal, ResourceID: c.ResourceID,
 	}
+	if p.AppID == "" {
+		p.AppID = c.AppIDV2
+	}
 	if c.IDType == "user" {
 		p.Type, p.AppID, p.Name = azure.User, "", c.UPN
 	}

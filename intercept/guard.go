@@ -16,13 +16,14 @@ import (
 // AdminPrefix is the path below which the emulator's own API lives.
 const AdminPrefix = "/_amlocal/"
 
-// openAdminPaths need no token: the public root, and a sign of life.
-var openAdminPaths = []string{AdminPrefix + "ca.pem", AdminPrefix + "healthz"}
+// openAdminPaths need no token: the public root, a sign of life, and the page
+// that finishes a sign-in by device code, which asks for a user's password.
+var openAdminPaths = []string{AdminPrefix + "ca.pem", AdminPrefix + "healthz", AdminPrefix + "device"}
 
 // Guard stands before the admin API. Host must be a loopback name or one of
 // allowedHosts (without port), so that a page whose name was rebound to
 // 127.0.0.1 is refused; a page of any other origin is refused; and all but
-// ca.pem and healthz need `Authorization: Bearer <adminToken>`. It refuses by
+// openAdminPaths need `Authorization: Bearer <adminToken>`. It refuses by
 // default: whatever path reaches it is protected.
 func Guard(adminToken string, allowedHosts ...string) func(http.Handler) http.Handler {
 	want := sha256.Sum256([]byte(adminToken))

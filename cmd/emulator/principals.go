@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 
@@ -74,7 +77,7 @@ func principalsAddCommand(g *globals) *cobra.Command {
   amlocal principals add member readers alice`,
 	}
 	for _, kind := range []struct{ use, short string }{
-		{"user", "Add a user; NAME becomes NAME@<tenant domain> unless it has an @"},
+		{"user", "Add a user; NAME becomes NAME@<tenant domain> unless it has an @; prints, this once, the password"},
 		{"group", "Add a group"},
 		{"sp", "Add a service principal; prints its client id and, this once, its secret"},
 	} {
@@ -86,7 +89,7 @@ func principalsAddCommand(g *globals) *cobra.Command {
 
 func addPrincipalCommand(g *globals, kind, short string) *cobra.Command {
 	n := amlocal.NewPrincipal{Type: kind}
-	var format string
+	var format, passwordFile string
 	cmd := &cobra.Command{
 		Use: kind + " NAME", Short: short, Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -98,6 +101,9 @@ func addPrincipalCommand(g *globals, kind, short string) *cobra.Command {
 				return err
 			}
 			n.Name = args[0]
+			if n.Password, err = readPassword(cmd.InOrStdin(), passwordFile); err != nil {
+				return err
+			}
 			var made amlocal.PrincipalInfo
 			if err := c.post(cmd.Context(), "principals", n, &made); err != nil {
 				return err
@@ -106,7 +112,10 @@ func addPrincipalCommand(g *globals, kind, short string) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&n.ObjectID, "object-id", "", "object id (default: random)")
-	if kind == "sp" {
+	switch kind {
+	case "user":
+		cmd.Flags().StringVar(&passwordFile, "password-file", "", passwordUsage)
+	case "sp":
 		cmd.Flags().StringVar(&n.ClientID, "client-id", "", "client id (default: random)")
 	}
 	cmd.Flags().StringVarP(&format, "output", "o", "text", "text or json")
@@ -119,14 +128,16 @@ func printPrincipal(out io.Writer, format string, p amlocal.PrincipalInfo) error
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, row := range [][2]string{
-		{p.Kind, p.Name}, {"object id", p.ObjectID}, {"client id", p.ClientID}, {"tenant id", p.TenantID}, {"secret", p.Secret},
+		{p.Kind, p.Name}, {"object id", p.ObjectID}, {"client id", p.ClientID}, {"tenant id", p.TenantID}, {"secret", p.Secret}, {"password", p.Password},
 	} {
 		if row[1] != "" {
 			_, _ = fmt.Fprintf(w, "%s\t%s\n", row[0], row[1])
 		}
 	}
-	if p.Secret != "" {
-		_, _ = fmt.Fprintln(w, "The secret is not kept: this is the only time it is shown.")
+	for what, text := range map[string]string{"secret": p.Secret, "password": p.Password} {
+		if text != "" {
+			_, _ = fmt.Fprintf(w, "The %s is not kept: this is the only time it is shown.\n", what)
+		}
 	}
 	return w.Flush()
 }
@@ -160,9 +171,9 @@ func principalsRemoveCommand(g *globals) *cobra.Command {
 }
 
 func principalsSecretCommand(g *globals) *cobra.Command {
-	var format string
+	var format, passwordFile string
 	cmd := &cobra.Command{
-		Use: "secret PRINCIPAL", Short: "Give a service principal one more client secret and print it", Args: cobra.ExactArgs(1),
+		Use: "secret PRINCIPAL", Short: "Give a service principal one more client secret, or a user a new password, and print it", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := textOrJSON(format); err != nil {
 				return err
@@ -171,15 +182,46 @@ func principalsSecretCommand(g *globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			password, err := readPassword(cmd.InOrStdin(), passwordFile)
+			if err != nil {
+				return err
+			}
 			var made amlocal.PrincipalInfo
-			if err := c.post(cmd.Context(), "principals/secret", map[string]string{"principal": args[0]}, &made); err != nil {
+			if err := c.post(cmd.Context(), "principals/secret", map[string]string{"principal": args[0], "password": password}, &made); err != nil {
 				return err
 			}
 			return printPrincipal(cmd.OutOrStdout(), format, made)
 		},
 	}
+	cmd.Flags().StringVar(&passwordFile, "password-file", "", passwordUsage)
 	cmd.Flags().StringVarP(&format, "output", "o", "text", "text or json")
 	return cmd
+}
+
+const passwordUsage = "a file whose first line is the user's password, - for standard input (default: random)"
+
+// readPassword reads the first line of a file; no file is no password.
+func readPassword(stdin io.Reader, path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	in := stdin
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return "", err
+		}
+		defer f.Close()
+		in = f
+	}
+	line, err := bufio.NewReader(io.LimitReader(in, 1024)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", err
+	}
+	if line = strings.TrimRight(line, "\r\n"); line == "" {
+		return "", fmt.Errorf("--password-file %s: the first line is empty", path)
+	}
+	return line, nil
 }
 
 func printJSON(out io.Writer, v any) error {

@@ -50,6 +50,7 @@ func newRoot() *cobra.Command {
 		upCommand(g), downCommand(g), statusCommand(g), envCommand(g), runCommand(g),
 		whyCommand(g), logsCommand(g), scenarioCommand(), versionCommand(),
 		principalsCommand(g), tokenCommand(g), clockCommand(g), accessCommand(g),
+		deviceCommand(g), issuersCommand(g),
 	)
 	return root
 }

@@ -16,18 +16,23 @@ import (
 
 // applicationBody is what creating and changing act upon.
 type applicationBody struct {
-	DisplayName         *string  `json:"displayName"`
-	IdentifierURIs      []string `json:"identifierUris"`
-	KeyCredentials      []any    `json:"keyCredentials"`
-	PasswordCredentials []any    `json:"passwordCredentials"`
+	DisplayName         *string   `json:"displayName"`
+	IdentifierURIs      []string  `json:"identifierUris"`
+	KeyCredentials      []keyWish `json:"keyCredentials"`
+	PasswordCredentials []any     `json:"passwordCredentials"`
 }
 
 // apply changes the application; what would be needed to sign in and is not
 // emulated is refused rather than lost.
-func (b applicationBody) apply(app *application) error {
-	if len(b.KeyCredentials) > 0 || len(b.PasswordCredentials) > 0 {
+func (s *Service) apply(tx store.Tx, b applicationBody, app *application) error {
+	if len(b.PasswordCredentials) > 0 {
 		return httpx.Errorf(http.StatusNotImplemented, "NotImplemented",
-			"amlocal does not emulate certificates of applications, nor passwords given with the application: use addPassword.")
+			"amlocal does not emulate passwords given with the application: use addPassword.")
+	}
+	if b.KeyCredentials != nil {
+		if err := s.replaceKeys(tx, app, b.KeyCredentials); err != nil {
+			return err
+		}
 	}
 	if b.DisplayName != nil {
 		app.DisplayName = *b.DisplayName
@@ -76,10 +81,13 @@ func (s *Service) createApplication(w http.ResponseWriter, r *http.Request) erro
 		return errBadRequest("Property displayName is required.")
 	}
 	app := application{ID: uuid.NewString(), AppID: uuid.NewString(), Created: s.deps.Clock.Now()}
-	if err := body.apply(&app); err != nil {
-		return err
-	}
-	if err := s.deps.Documents.Update(r.Context(), func(tx store.Tx) error { return putApplication(tx, app) }); err != nil {
+	err := s.deps.Documents.Update(r.Context(), func(tx store.Tx) error {
+		if err := s.apply(tx, body, &app); err != nil {
+			return err
+		}
+		return putApplication(tx, app)
+	})
+	if err != nil {
 		return err
 	}
 	return replyOne(w, http.StatusCreated, "applications", app.object())
@@ -105,14 +113,14 @@ func (s *Service) updateApplication(w http.ResponseWriter, r *http.Request) erro
 	if err := readBody(r, &body); err != nil {
 		return err
 	}
-	err := s.change(r, func(_ store.Tx, app *application) error { return body.apply(app) })
+	err := s.change(r, func(tx store.Tx, app *application) error { return s.apply(tx, body, app) })
 	if err == nil {
 		w.WriteHeader(http.StatusNoContent)
 	}
 	return err
 }
 
-// deleteApplication takes its service principal with it, and its passwords.
+// deleteApplication takes its service principal with it, and its credentials.
 func (s *Service) deleteApplication(w http.ResponseWriter, r *http.Request) error {
 	id := variable(r, "id")
 	err := s.deps.Documents.Update(r.Context(), func(tx store.Tx) error {
@@ -122,6 +130,16 @@ func (s *Service) deleteApplication(w http.ResponseWriter, r *http.Request) erro
 		}
 		for _, p := range app.Passwords {
 			if err := s.deps.Directory.RemovePassword(tx, app.AppID, p.KeyID); err != nil {
+				return err
+			}
+		}
+		for _, k := range app.Keys {
+			if err := s.deps.Directory.RemoveCertificate(tx, app.AppID, k.KeyID); err != nil {
+				return err
+			}
+		}
+		for _, f := range app.Federated {
+			if err := s.deps.Directory.RemoveFederatedCredential(tx, app.AppID, f.ID); err != nil {
 				return err
 			}
 		}

@@ -2,7 +2,8 @@
 // and beta alike) that command lines and deployment scripts use to turn names
 // into object ids: service principals, users, groups with their direct members,
 // directoryObjects/getByIds and me; and, for `az ad sp create-for-rbac`,
-// applications with passwords.
+// applications with passwords,
+// certificates and federated credentials.
 //
 // Objects are those of the directory that entra keeps: a managed identity is a
 // service principal of type ManagedIdentity. Shapes follow the public reference
@@ -13,6 +14,6 @@
 //
 // Left out: $select, $expand, $orderby, $count and $search are ignored; filters
 // other than those of filter.go are refused; changing users and groups,
-// certificates, federated credentials, owners, app roles, delta and batch are
-// answered 501.
+// owners, app roles, delta and batch are answered 501. addKey and removeKey are
+// too: certificates come with keyCredentials, without proof of possession.
 package graph

@@ -281,7 +281,8 @@ func TestCreateForRBAC(t *testing.T) {
 	if raw, _ := json.Marshal(shown); bytes.Contains(raw, []byte(secret)) {
 		t.Errorf("the password can be read again: %s", raw)
 	}
-	ok(501, "PATCH", path, `{"keyCredentials": [{"key": "x"}]}`)
+	ok(400, "PATCH", path, `{"keyCredentials": [{"key": "x"}]}`)
+	ok(501, "PATCH", path, `{"passwordCredentials": [{"secretText": "x"}]}`)
 	ok(204, "PATCH", path, `{"displayName": "ci 2"}`)
 	ok(204, "POST", path+"/removePassword", `{"keyId": "`+password["keyId"].(string)+`"}`)
 	ok(400, "POST", path+"/removePassword", `{"keyId": "`+password["keyId"].(string)+`"}`)

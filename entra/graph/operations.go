@@ -21,6 +21,7 @@ func (s *Service) Operations() []httpx.Operation {
 		users        = "/{set:(?i:users)}"
 		groups       = "/{set:(?i:groups)}"
 		one          = "/{id}"
+		federated    = "/{sub:(?i:federatedIdentityCredentials)}"
 	)
 	return []httpx.Operation{
 		row("Me", http.MethodGet, "/{set:(?i:me)}", s.me),
@@ -41,6 +42,12 @@ func (s *Service) Operations() []httpx.Operation {
 		row("DeleteApplication", http.MethodDelete, applications+one, s.deleteApplication),
 		row("AddPassword", http.MethodPost, applications+one+"/{sub:(?i:addPassword)}", s.addPassword),
 		row("RemovePassword", http.MethodPost, applications+one+"/{sub:(?i:removePassword)}", s.removePassword),
+
+		row("ListFederatedCredentials", http.MethodGet, applications+one+federated, s.listFederated),
+		row("CreateFederatedCredential", http.MethodPost, applications+one+federated, s.createFederated),
+		row("GetFederatedCredential", http.MethodGet, applications+one+federated+"/{fic}", s.getFederated),
+		row("UpdateFederatedCredential", http.MethodPatch, applications+one+federated+"/{fic}", s.updateFederated),
+		row("DeleteFederatedCredential", http.MethodDelete, applications+one+federated+"/{fic}", s.deleteFederated),
 
 		row("ListUsers", http.MethodGet, users, s.listUsers),
 		row("GetUser", http.MethodGet, users+one, s.getUser),

@@ -17,12 +17,14 @@ const applicationsBucket = "graph.applications"
 // application is an application object. One that was made by other means, as
 // the seeded owner's, has no record until it is changed.
 type application struct {
-	ID             string     `json:"id"`
-	AppID          string     `json:"appId"`
-	DisplayName    string     `json:"displayName"`
-	Created        time.Time  `json:"created,omitzero"`
-	IdentifierURIs []string   `json:"identifierUris,omitempty"`
-	Passwords      []password `json:"passwords,omitempty"`
+	ID             string                `json:"id"`
+	AppID          string                `json:"appId"`
+	DisplayName    string                `json:"displayName"`
+	Created        time.Time             `json:"created,omitzero"`
+	IdentifierURIs []string              `json:"identifierUris,omitempty"`
+	Passwords      []password            `json:"passwords,omitempty"`
+	Keys           []keyCredential       `json:"keys,omitempty"`
+	Federated      []federatedCredential `json:"federated,omitempty"`
 }
 
 // password is what may be told of one after it was made.
@@ -90,14 +92,17 @@ func putApplication(tx store.Tx, app application) error {
 
 // object is the application as Graph shows it.
 func (a application) object() object {
-	passwords := []object{}
+	passwords, keys := []object{}, []object{}
+	for _, k := range a.Keys {
+		keys = append(keys, k.object())
+	}
 	for _, p := range a.Passwords {
 		passwords = append(passwords, p.object())
 	}
 	o := object{
 		"@odata.type": "#microsoft.graph.application", "id": a.ID, "appId": a.AppID, "displayName": a.DisplayName,
 		"identifierUris": append([]string{}, a.IdentifierURIs...), "signInAudience": "AzureADMyOrg", "passwordCredentials": passwords,
-		"keyCredentials": []string{}, "requiredResourceAccess": []string{}, "appRoles": []string{}, "tags": []string{},
+		"keyCredentials": keys, "requiredResourceAccess": []string{}, "appRoles": []string{}, "tags": []string{},
 		"web":          object{"redirectUris": []string{}, "homePageUrl": nil},
 		"publicClient": object{"redirectUris": []string{}}, "spa": object{"redirectUris": []string{}}, "deletedDateTime": nil,
 	}

@@ -26,6 +26,11 @@ type Directory interface {
 	// or not it has a service principal yet.
 	AddPassword(tx store.Tx, appID, keyID, secret string, expires time.Time) error
 	RemovePassword(tx store.Tx, appID, keyID string) error
+	// So do these keep its certificates and the tokens of others it trusts.
+	AddCertificate(tx store.Tx, appID, keyID string, der []byte) error
+	RemoveCertificate(tx store.Tx, appID, keyID string) error
+	TrustToken(tx store.Tx, appID, id, issuer, subject string, audiences []string) error
+	RemoveFederatedCredential(tx store.Tx, appID, id string) error
 }
 
 // Deps is what the service is made of.
