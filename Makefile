@@ -5,7 +5,7 @@ RUNNER ?= auto
 ARGS   ?=
 export AMLOCAL_CACHE ?= $(CURDIR)/.cache/amlocal
 
-.PHONY: help build demo test base-image sample-image bench lint fuzz coverage clean
+.PHONY: help build demo test base-image sample-image image bench lint fuzz coverage clean
 
 help:
 	@echo "make demo [RUNNER=auto|process|docker] [ARGS=--offline]   the documented flow, end to end"
@@ -13,6 +13,7 @@ help:
 	@echo "make build      bin/amlocal"
 	@echo "make base-image [SUITE=bookworm]   the Python image for scoring scripts, where none can be pulled"
 	@echo "make sample-image   the Go scorer as an image FROM scratch: amlocal/goscorer:1"
+	@echo "make image [IMAGE=amlocal/emulator:dev]   the emulator as an image FROM scratch, for docker-compose.yml"
 	@echo "make bench      measure; writes docs/performance.md"
 	@echo "make lint       golangci-lint"
 	@echo "make fuzz       fuzz every parser, and the property tests with many cases; FUZZTIME=20s CHECKS=20000"
@@ -33,6 +34,9 @@ base-image:
 
 sample-image:
 	@scripts/sample-image
+
+image:
+	@scripts/image
 
 bench:
 	@scripts/bench $(ARGS)

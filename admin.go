@@ -22,6 +22,8 @@ type Status struct {
 	StateUUID   string                    `json:"stateUuid"`
 	Uptime      string                    `json:"uptime"`
 	Isolation   string                    `json:"isolation"`
+	Answered    int                       `json:"answered"` // requests lately, see Spent
+	Busy        string                    `json:"busy"`     // with them, a duration
 	Deployments []runner.DeploymentStatus `json:"deployments"`
 }
 
@@ -49,6 +51,7 @@ func (e *Emulator) admin() http.Handler {
 	e.adminIdentity(r)
 	e.adminClock(r)
 	e.adminAccess(r)
+	get("client", e.serveClient)
 	r.NotFoundHandler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		adminError(w, http.StatusNotFound, "there is no "+r.URL.Path+" in the admin API")
 	})
@@ -57,7 +60,9 @@ func (e *Emulator) admin() http.Handler {
 
 // Status describes the running emulator.
 func (e *Emulator) Status() Status {
+	answered, busy := e.Spent()
 	return Status{
+		Answered: answered, Busy: busy.String(),
 		Access: e.access, StateDir: e.config.StateDir, StateUUID: e.state.UUID, Isolation: e.isolation(),
 		Uptime: clock.System{}.Now().Sub(e.access.Started).Round(time.Second).String(), Deployments: e.manager.Status(),
 	}

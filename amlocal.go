@@ -147,9 +147,9 @@ func (e *Emulator) path(elem ...string) string {
 	return filepath.Join(append([]string{e.config.StateDir}, elem...)...)
 }
 
-// listen binds loopback; a busy port is named with what to do about it.
+// listen binds the port; a busy one is named with what to do about it.
 func (e *Emulator) listen() error {
-	ln, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(e.config.Port)))
+	ln, err := net.Listen("tcp", net.JoinHostPort(e.config.Listen, strconv.Itoa(e.config.Port)))
 	if errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("port %d may not be used by this user; choose another with --port: %w", e.config.Port, err)
 	}

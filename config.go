@@ -2,6 +2,7 @@ package amlocal
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -28,6 +29,10 @@ type Config struct {
 	Ephemeral bool
 	// Port on loopback; 0 takes a free one.
 	Port int
+	// Listen is the address to listen on; empty: 127.0.0.1. Another is for an
+	// emulator in a container, whose port the engine publishes: whoever reaches
+	// it may use the proxy.
+	Listen string
 	// Runner is "process", "docker", or "auto": docker where an engine answers
 	// and has a Python base image. Empty is process.
 	Runner string
@@ -99,6 +104,12 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Port < 0 || c.Port > 65535 {
 		return c, fmt.Errorf("port %d is not a port number", c.Port)
 	}
+	if c.Listen == "" {
+		c.Listen = "127.0.0.1"
+	}
+	if _, err := netip.ParseAddr(c.Listen); err != nil {
+		return c, fmt.Errorf("--listen %q is not an IP address", c.Listen)
+	}
 	switch c.Runner {
 	case "":
 		c.Runner = "process"
@@ -153,13 +164,16 @@ func DefaultCacheDir() (string, error) {
 	return filepath.Join(dir, "amlocal"), nil
 }
 
-func defaultCADir() (string, error) {
+func defaultCADir() (string, error) { return dataDir("ca") }
+
+// dataDir is a folder of ours among the user's data.
+func dataDir(name string) (string, error) {
 	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
-		return filepath.Join(dir, "amlocal", "ca"), nil
+		return filepath.Join(dir, "amlocal", name), nil
 	}
 	home, err := os.UserHomeDir()
 	if err != nil {
-		return "", fmt.Errorf("no place for the certificate authority (set XDG_DATA_HOME): %w", err)
+		return "", fmt.Errorf("no place for the user's files (set XDG_DATA_HOME): %w", err)
 	}
-	return filepath.Join(home, ".local", "share", "amlocal", "ca"), nil
+	return filepath.Join(home, ".local", "share", "amlocal", name), nil
 }

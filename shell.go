@@ -74,3 +74,14 @@ func LeaveShell() error {
 	}
 	return os.Unsetenv(SavedVar)
 }
+
+// outside is what a variable would hold outside a shell that was set up.
+func outside(name string) string {
+	if before, ok, err := Saved(os.LookupEnv); err == nil && ok {
+		if old := before[name]; old != nil {
+			return *old
+		}
+		return ""
+	}
+	return os.Getenv(name)
+}

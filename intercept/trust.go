@@ -68,12 +68,30 @@ func SystemRoots(sslCertFile string) ([]byte, error) {
 // WriteTrust writes ca.pem, bundle.pem and truststore.p12 into dir. Files that
 // are up to date stay untouched.
 func (a *Authority) WriteTrust(dir string, systemRoots []byte) (TrustFiles, error) {
+	return writeTrust(a.root, dir, systemRoots)
+}
+
+// WriteTrust does as Authority.WriteTrust for the root of an emulator somewhere
+// else, PEM as its RootPEM gives it.
+func WriteTrust(rootPEM []byte, dir string, systemRoots []byte) (TrustFiles, error) {
+	block, _ := pem.Decode(rootPEM)
+	if block == nil || block.Type != "CERTIFICATE" {
+		return TrustFiles{}, errors.New("no certificate")
+	}
+	root, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return TrustFiles{}, err
+	}
+	return writeTrust(root, dir, systemRoots)
+}
+
+func writeTrust(root *x509.Certificate, dir string, systemRoots []byte) (TrustFiles, error) {
 	files := TrustFiles{
 		CA:         filepath.Join(dir, rootFile),
 		Bundle:     filepath.Join(dir, "bundle.pem"),
 		TrustStore: filepath.Join(dir, "truststore.p12"),
 	}
-	roots := append([]*x509.Certificate{a.root}, foreignRoots(systemRoots)...)
+	roots := append([]*x509.Certificate{root}, foreignRoots(systemRoots)...)
 	files.SystemRoots = len(roots) - 1
 
 	var bundle bytes.Buffer
@@ -102,7 +120,7 @@ func (a *Authority) WriteTrust(dir string, systemRoots []byte) (TrustFiles, erro
 			return TrustFiles{}, fmt.Errorf("bundle: %w", err)
 		}
 	}
-	if err := writeIfDifferent(files.CA, a.RootPEM(), 0o644); err != nil {
+	if err := writeIfDifferent(files.CA, encodePEM(root.Raw), 0o644); err != nil {
 		return TrustFiles{}, fmt.Errorf("root: %w", err)
 	}
 	return files, nil

@@ -29,6 +29,9 @@ func (c choice) String() string {
 // and a Python base image is local; else processes, with Python where there is
 // one, and our Go scorer where not.
 func choose(ctx context.Context, o Options) (choice, error) {
+	if o.Remote != nil {
+		return chooseRemote(ctx, o)
+	}
 	c := choice{runner: "process", because: "no container engine with a Python base image answers"}
 	switch o.Runner {
 	case "", "auto":
@@ -56,6 +59,21 @@ func choose(ctx context.Context, o Options) (choice, error) {
 		err = goScorerIsThere(o)
 	}
 	return c, err
+}
+
+// chooseRemote goes by the emulator's own runner, which is known. Its images
+// are looked for in this machine's engine, most likely its own; a scorer that
+// was asked for is taken at its word.
+func chooseRemote(ctx context.Context, o Options) (choice, error) {
+	c := choice{runner: o.Remote.Runner, because: "the emulator at " + o.Remote.URL() + " has this runner"}
+	switch {
+	case o.Scorer == "python" || o.Scorer == "go":
+		c.scorer, c.because = o.Scorer, c.because+" and --scorer "+o.Scorer+" was asked for"
+		return c, nil
+	case c.runner == "docker":
+		return chooseImage(ctx, o, c)
+	}
+	return c, fmt.Errorf("what the process runner at %s can run is not known here: say --scorer python or --scorer go", o.Remote.URL())
 }
 
 // The images scenarios run in containers: `make base-image` and

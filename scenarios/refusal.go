@@ -67,8 +67,11 @@ func scriptsOwn(message string) string {
 }
 
 // denial is the refusal the scenario provoked, and its nearest fix.
-func (f *flow) denial() (azure.Fix, error) {
-	entry, ok := f.emulator.LastDenial()
+func (f *flow) denial(ctx context.Context) (azure.Fix, error) {
+	entry, ok, err := f.lastDenial(ctx)
+	if err != nil {
+		return azure.Fix{}, err
+	}
 	if !ok {
 		return azure.Fix{}, errors.New("nothing was refused")
 	}
@@ -96,7 +99,7 @@ func (f *flow) denial() (azure.Fix, error) {
 func (f *flow) mend(ctx context.Context) error {
 	var fix azure.Fix
 	err := f.out.step("amlocal why", func() (err error) {
-		fix, err = f.denial()
+		fix, err = f.denial(ctx)
 		return err
 	})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/amlocal/amlocal"
 	"github.com/amlocal/amlocal/arm/machinelearning"
 	"github.com/amlocal/amlocal/runner/process"
 )
@@ -60,6 +61,10 @@ type Options struct {
 	// GoScorer is the Go scorer's program; by default it is looked for
 	// beside this program, then on PATH.
 	GoScorer string
+	// Remote is an emulator that runs already, somewhere else: the scenario
+	// is played on it. Its settings are its own; of the ones above only
+	// Scorer and Variant count.
+	Remote *amlocal.Access
 	// AgentBinary is the program that becomes the docker runner's agent; by
 	// default this one.
 	AgentBinary string
@@ -100,8 +105,8 @@ func find(name string) (Scenario, error) {
 	return Scenario{}, fmt.Errorf("there is no scenario %q; there are %s", name, strings.Join(names, " and "))
 }
 
-// Run plays a scenario on an emulator that lives as long as the scenario. The
-// error says which step went otherwise than it should.
+// Run plays a scenario on an emulator that lives as long as the scenario, or on
+// the one there is. The error says which step went otherwise than it should.
 func Run(ctx context.Context, name string, options Options) (err error) {
 	scenario, err := find(name)
 	if err != nil {
@@ -122,12 +127,15 @@ func Run(ctx context.Context, name string, options Options) (err error) {
 		return err
 	}
 	defer func() { err = joinClose(err, s) }()
-	out.line("emulator at %s, up after %s; the clients are the Azure SDK for Go", s.emulator.Access().URL(), seconds(out.total()))
+	s.announce()
 	f := &flow{session: s, scenario: scenario, scorer: chosen.scorer, variant: options.Variant, blue: "blue", green: "green"}
 	if err := f.play(ctx); err != nil {
 		return fmt.Errorf("scenario %s: %w", name, err)
 	}
-	requests, busy := s.emulator.Spent()
+	requests, busy, err := s.spent(ctx)
+	if err != nil {
+		return err
+	}
 	out.line("ok: scenario %s in %s, of which the emulator itself took %s answering %d requests", name, seconds(out.total()), milliseconds(busy), requests)
 	return nil
 }

@@ -7,12 +7,14 @@ import (
 	"time"
 
 	"github.com/amlocal/amlocal"
+	"github.com/amlocal/amlocal/internal/audit"
 )
 
 // session is an emulator that runs, the clients that talk to it, and the
 // content's files.
 type session struct {
-	emulator *amlocal.Emulator
+	emulator *amlocal.Emulator // nil for a remote one
+	remote   *remote           // nil for our own
 	cloud    *cloud
 	files    string // the content's folder
 	dir      string // removed at the end
@@ -36,6 +38,13 @@ func begin(ctx context.Context, world string, options Options, out *report) (_ *
 		return nil, err
 	}
 	s.files = files
+	if options.Remote != nil {
+		if s.remote, err = reach(ctx, *options.Remote); err != nil {
+			return nil, err
+		}
+		s.cloud, err = connect(*options.Remote)
+		return s, err
+	}
 	if s.emulator, err = amlocal.New(ctx, amlocal.Config{
 		Ephemeral: true, Runner: options.Runner, AgentBinary: options.AgentBinary, IdentityEnv: options.IdentityEnv,
 		Offline: options.Offline, World: worldFile, WorldFiles: files,
@@ -48,6 +57,35 @@ func begin(ctx context.Context, world string, options Options, out *report) (_ *
 	}
 	s.cloud, err = connect(s.emulator.Access())
 	return s, err
+}
+
+// announce says which emulator it is.
+func (s *session) announce() {
+	const clients = "the clients are the Azure SDK for Go"
+	if s.remote != nil {
+		s.out.line("emulator at %s, which was there; %s", s.remote.access.URL(), clients)
+		return
+	}
+	s.out.line("emulator at %s, up after %s; %s", s.emulator.Access().URL(), seconds(s.out.total()), clients)
+}
+
+// spent is how many requests the emulator answered and how long it took with
+// them.
+func (s *session) spent(ctx context.Context) (int, time.Duration, error) {
+	if s.remote != nil {
+		return s.remote.spent(ctx)
+	}
+	requests, busy := s.emulator.Spent()
+	return requests, busy, nil
+}
+
+// lastDenial is the newest request that was refused for want of a role.
+func (s *session) lastDenial(ctx context.Context) (audit.Entry, bool, error) {
+	if s.remote != nil {
+		return s.remote.lastDenial(ctx)
+	}
+	entry, ok := s.emulator.LastDenial()
+	return entry, ok, nil
 }
 
 // close ends the emulator and all it started; nothing is left on disk.

@@ -27,7 +27,7 @@ func accessReportCommand(g *globals) *cobra.Command {
 			if format != "json" && format != "text" && format != "az" {
 				return fmt.Errorf("-o %q: the formats are text, json and az", format)
 			}
-			c, err := connect(g.state)
+			c, err := g.connect()
 			if err != nil {
 				return err
 			}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"time"
 
 	"github.com/amlocal/amlocal"
@@ -34,6 +35,23 @@ func connect(state string) (*client, error) {
 		return nil, fmt.Errorf("%w (its record names process %d, which does not answer on port %d)", amlocal.ErrNotRunning, a.PID, a.Port)
 	}
 	return c, nil
+}
+
+// connect finds the emulator a command is about: by its address where one is
+// given, else by its state folder.
+func (g *globals) connect() (*client, error) {
+	address, err := g.address()
+	if err != nil {
+		return nil, err
+	}
+	if address == "" {
+		return connect(g.state)
+	}
+	a, err := amlocal.FetchAccess(context.Background(), address, os.Getenv(amlocal.AdminTokenVar), "")
+	if err != nil {
+		return nil, err
+	}
+	return newClient(a), nil
 }
 
 // alive asks for the status with the folder's own token, so that another

@@ -41,7 +41,7 @@ func clockVerb(g *globals, use, short string, args int) *cobra.Command {
 			if err := textOrJSON(format); err != nil {
 				return err
 			}
-			c, err := connect(g.state)
+			c, err := g.connect()
 			if err != nil {
 				return err
 			}

@@ -33,6 +33,7 @@ type emulatorFlags struct {
 	sandbox     string
 	rbacDelay   time.Duration
 	tokenCache  time.Duration
+	listen      string // of `up` alone
 }
 
 func (f *emulatorFlags) register(cmd *cobra.Command) {
@@ -54,7 +55,7 @@ func (f *emulatorFlags) register(cmd *cobra.Command) {
 
 func (f *emulatorFlags) config(state string, port int) (amlocal.Config, error) {
 	c := amlocal.Config{
-		StateDir: state, Ephemeral: f.ephemeral, Port: port, Runner: f.runner,
+		StateDir: state, Ephemeral: f.ephemeral, Port: port, Listen: f.listen, Runner: f.runner,
 		IdentityEnv: machinelearning.IdentityEnv(f.identityEnv), Offline: f.offline, World: f.world, AllowHosts: f.allowHosts,
 		Sandbox: process.SandboxMode(f.sandbox), SandboxAgent: "/proc/self/exe",
 		Logf: logf, NetworkPool: f.networkPool, Pull: f.pull, BaseImages: f.baseImages, RBACDelay: f.rbacDelay, TokenCache: f.tokenCache,

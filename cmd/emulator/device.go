@@ -21,7 +21,7 @@ func deviceCommand(g *globals) *cobra.Command {
 			if (as == "") != decline {
 				return errors.New("say who signs in with --as USER, or refuse with --decline")
 			}
-			c, err := connect(g.state)
+			c, err := g.connect()
 			if err != nil {
 				return err
 			}
@@ -47,7 +47,7 @@ func issuersCommand(g *globals) *cobra.Command {
 			if !json.Valid(raw) {
 				return fmt.Errorf("%s is not JSON", args[1])
 			}
-			c, err := connect(g.state)
+			c, err := g.connect()
 			if err != nil {
 				return err
 			}

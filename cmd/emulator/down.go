@@ -23,6 +23,9 @@ func downCommand(g *globals) *cobra.Command {
 	return &cobra.Command{
 		Use: "down", Short: "Stop the emulator and every process it started", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := g.here("down"); err != nil {
+				return err
+			}
 			ctx, cancel := context.WithTimeout(context.Background(), closeLimit+10*time.Second)
 			defer cancel()
 			return down(ctx, cmd.OutOrStdout(), g.state)

@@ -28,13 +28,14 @@ func envCommand(g *globals) *cobra.Command {
 		Example: `  eval "$(amlocal env)"                 # bash, zsh
   amlocal env --format fish | source
   amlocal env --format powershell | Out-String | Invoke-Expression
+  eval "$(amlocal env --url http://127.0.0.1:4390)"   # one in a container; see docs/containers.md
   eval "$(amlocal env --unset)"         # back to what was there before`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			render, ok := formats[format]
 			if !ok {
 				return fmt.Errorf("--format %q: the formats are bash, fish, powershell, dotenv and json", format)
 			}
-			changes, err := envChanges(g.state, unset)
+			changes, err := envChanges(g, unset)
 			if err != nil {
 				return err
 			}
@@ -51,11 +52,11 @@ func envCommand(g *globals) *cobra.Command {
 	return cmd
 }
 
-func envChanges(state string, unset bool) ([]change, error) {
+func envChanges(g *globals, unset bool) ([]change, error) {
 	if unset {
 		return unsetChanges()
 	}
-	c, err := connect(state)
+	c, err := g.connect()
 	if err != nil {
 		return nil, err
 	}

@@ -24,7 +24,7 @@ func logsCommand(g *globals) *cobra.Command {
 			if !ok || endpoint == "" || deployment == "" {
 				return fmt.Errorf("%q: name the deployment as ENDPOINT/DEPLOYMENT", args[0])
 			}
-			c, err := connect(g.state)
+			c, err := g.connect()
 			if err != nil {
 				return err
 			}

@@ -29,7 +29,7 @@ func principalsListCommand(g *globals) *cobra.Command {
 			if err := textOrJSON(format); err != nil {
 				return err
 			}
-			c, err := connect(g.state)
+			c, err := g.connect()
 			if err != nil {
 				return err
 			}
@@ -96,7 +96,7 @@ func addPrincipalCommand(g *globals, kind, short string) *cobra.Command {
 			if err := textOrJSON(format); err != nil {
 				return err
 			}
-			c, err := connect(g.state)
+			c, err := g.connect()
 			if err != nil {
 				return err
 			}
@@ -146,7 +146,7 @@ func memberCommand(g *globals, short, path string) *cobra.Command {
 	return &cobra.Command{
 		Use: "member GROUP PRINCIPAL", Short: short, Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := connect(g.state)
+			c, err := g.connect()
 			if err != nil {
 				return err
 			}
@@ -159,7 +159,7 @@ func principalsRemoveCommand(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "remove PRINCIPAL", Short: "Remove a user, group or service principal; its role assignments stay, as in Azure", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := connect(g.state)
+			c, err := g.connect()
 			if err != nil {
 				return err
 			}
@@ -178,7 +178,7 @@ func principalsSecretCommand(g *globals) *cobra.Command {
 			if err := textOrJSON(format); err != nil {
 				return err
 			}
-			c, err := connect(g.state)
+			c, err := g.connect()
 			if err != nil {
 				return err
 			}

@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/amlocal/amlocal"
 )
@@ -34,7 +35,33 @@ func execute(args []string) int {
 }
 
 // globals are the flags every command takes.
-type globals struct{ state string }
+type globals struct {
+	state, url string
+	flags      *pflag.FlagSet
+}
+
+// address is that of an emulator which runs elsewhere, "" for the one of the
+// state folder. A flag goes before the variable.
+func (g *globals) address() (string, error) {
+	state, url := g.flags.Changed("state"), g.flags.Changed("url")
+	switch {
+	case state && url:
+		return "", errors.New("--state and --url name two emulators: give one of them")
+	case url:
+		return g.url, nil
+	case state:
+		return "", nil
+	}
+	return os.Getenv(amlocal.URLVar), nil
+}
+
+// here refuses --url for a command that works on this machine's own emulator.
+func (g *globals) here(command string) error {
+	if g.flags.Changed("url") {
+		return fmt.Errorf("`amlocal %s` is for an emulator of this machine, not for one at --url: start and stop that one where it runs", command)
+	}
+	return nil
+}
 
 func newRoot() *cobra.Command {
 	g := &globals{}
@@ -45,12 +72,14 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.PersistentFlags().StringVar(&g.state, "state", amlocal.DefaultStateDir, "folder that holds the emulator's state")
+	g.flags = root.PersistentFlags()
+	g.flags.StringVar(&g.state, "state", amlocal.DefaultStateDir, "folder that holds the emulator's state")
+	g.flags.StringVar(&g.url, "url", "", "address of an emulator that runs elsewhere, as in a container, with its admin token in "+amlocal.AdminTokenVar+" (default: "+amlocal.URLVar+")")
 	root.AddCommand(
 		upCommand(g), downCommand(g), statusCommand(g), envCommand(g), runCommand(g),
-		whyCommand(g), logsCommand(g), scenarioCommand(), versionCommand(),
+		whyCommand(g), logsCommand(g), scenarioCommand(g), versionCommand(),
 		principalsCommand(g), tokenCommand(g), clockCommand(g), accessCommand(g),
-		deviceCommand(g), issuersCommand(g),
+		deviceCommand(g), issuersCommand(g), adminTokenCommand(g),
 	)
 	return root
 }

@@ -24,6 +24,9 @@ func runCommand(g *globals) *cobra.Command {
 		Example: "  amlocal run -- pytest tests/",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := g.here("run"); err != nil {
+				return err
+			}
 			f.ephemeral = !cmd.Flags().Changed("state")
 			config, err := f.config(g.state, 0)
 			if err != nil {

@@ -16,9 +16,9 @@ import (
 	"github.com/amlocal/amlocal/scenarios"
 )
 
-func scenarioCommand() *cobra.Command {
+func scenarioCommand(g *globals) *cobra.Command {
 	cmd := &cobra.Command{Use: "scenario", Short: "List and run the documented flows"}
-	cmd.AddCommand(scenarioListCommand(), scenarioRunCommand())
+	cmd.AddCommand(scenarioListCommand(), scenarioRunCommand(g))
 	return cmd
 }
 
@@ -35,16 +35,32 @@ func scenarioListCommand() *cobra.Command {
 	}
 }
 
-func scenarioRunCommand() *cobra.Command {
+func scenarioRunCommand(g *globals) *cobra.Command {
 	var o scenarios.Options
 	var identityEnv, conda, sandbox string
 	cmd := &cobra.Command{
-		Use: "run NAME", Short: "Run a scenario against a fresh emulator", Args: cobra.ExactArgs(1),
+		Use: "run NAME", Short: "Run a scenario against a fresh emulator, or the one at --url", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
+			address, err := g.address()
+			if err != nil {
+				return err
+			}
 			if err := amlocal.LeaveShell(); err != nil {
 				return err
+			}
+			if address != "" {
+				for _, name := range []string{"runner", "identity-env", "sandbox", "conda", "offline"} {
+					if cmd.Flags().Changed(name) {
+						return fmt.Errorf("--%s is a setting of the emulator at %s: start that one with it", name, address)
+					}
+				}
+				access, err := amlocal.FetchAccess(ctx, address, os.Getenv(amlocal.AdminTokenVar), "")
+				if err != nil {
+					return err
+				}
+				o.Remote = &access
 			}
 			o.IdentityEnv = machinelearning.IdentityEnv(identityEnv)
 			o.RelaxConda = conda == "relax"

@@ -20,7 +20,7 @@ func statusCommand(g *globals) *cobra.Command {
 			if format != "text" && format != "json" {
 				return fmt.Errorf("-o %q: the formats are text and json", format)
 			}
-			c, err := connect(g.state)
+			c, err := g.connect()
 			if err != nil {
 				return err
 			}

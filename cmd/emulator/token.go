@@ -19,7 +19,7 @@ func tokenCommand(g *globals) *cobra.Command {
 			if err := textOrJSON(format); err != nil {
 				return err
 			}
-			c, err := connect(g.state)
+			c, err := g.connect()
 			if err != nil {
 				return err
 			}

@@ -32,6 +32,9 @@ func upCommand(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "up", Short: "Start the emulator (in the foreground; -d in the background)", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := g.here("up"); err != nil {
+				return err
+			}
 			definitions, err := d.load()
 			if err != nil {
 				return err
@@ -54,6 +57,7 @@ func upCommand(g *globals) *cobra.Command {
 	}
 	cmd.Flags().BoolVarP(&detach, "detach", "d", false, "run in the background; `amlocal down` ends it")
 	cmd.Flags().IntVar(&port, "port", amlocal.DefaultPort, "port on loopback; 0 takes a free one")
+	cmd.Flags().StringVar(&f.listen, "listen", "127.0.0.1", "address to listen on; another than loopback is for an emulator in a container: whoever reaches it may use the proxy")
 	cmd.Flags().BoolVar(&f.ephemeral, "ephemeral", false, "keep no state")
 	d.register(cmd)
 	f.register(cmd)

@@ -17,7 +17,7 @@ func whyCommand(g *globals) *cobra.Command {
 		Use: "why [last|REQUEST-ID]", Short: "Explain a refusal: who, what, where, and which role would have allowed it",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := connect(g.state)
+			c, err := g.connect()
 			if err != nil {
 				return err
 			}

@@ -42,7 +42,11 @@ type agentRecord struct {
 	Container string       `json:"container"`
 	Image     string       `json:"image"`
 	Control   netip.Prefix `json:"control"`
-	Side      relay.Side   `json:"side"`
+	Network   string       `json:"network"` // the control network's id
+	// Emulator is the emulator's own container when that was made, "" for a
+	// process of the host.
+	Emulator string     `json:"emulator,omitempty"`
+	Side     relay.Side `json:"side"`
 }
 
 // agent keeps the agent container going and a link with it.
@@ -209,6 +213,9 @@ func (a *agent) resumeLocked(ctx context.Context, image string) (*link, error) {
 	if a.record.Image != image || got.labels[stateLabel] != a.b.cfg.StateUUID {
 		return nil, fmt.Errorf("it is of another build (%s)", a.record.Image)
 	}
+	if a.record.Emulator != a.b.selfID() {
+		return nil, errors.New("it was another container's")
+	}
 	if !got.running {
 		// After a kill the engine's own policy does not act.
 		if err := a.b.eng.start(ctx, got.id); err != nil {
@@ -220,6 +227,9 @@ func (a *agent) resumeLocked(ctx context.Context, image string) (*link, error) {
 
 // dialLocked dials the running agent. The port is another after each start.
 func (a *agent) dialLocked(ctx context.Context) (*link, error) {
+	if err := a.b.join(ctx, a.record.Network, a.record.Control); err != nil {
+		return nil, err
+	}
 	var last error
 	for range 100 {
 		got, err := a.b.eng.container(ctx, a.record.Container)
@@ -228,10 +238,14 @@ func (a *agent) dialLocked(ctx context.Context) (*link, error) {
 			return nil, err
 		case !got.running:
 			return nil, fmt.Errorf("docker: the agent exited with code %d", got.exitCode)
-		case got.published == 0:
+		case got.published == 0 && a.record.Emulator == "":
 			last = errors.New("docker: the agent's port is not published")
 		default:
-			l, err := newLink(ctx, net.JoinHostPort("127.0.0.1", strconv.Itoa(got.published)), a.record.Side, a.b.handlers())
+			at := net.JoinHostPort("127.0.0.1", strconv.Itoa(got.published))
+			if a.record.Emulator != "" {
+				at = netip.AddrPortFrom(relay.Host(a.record.Control, relay.AgentHost), relay.Port).String()
+			}
+			l, err := newLink(ctx, at, a.record.Side, a.b.handlers())
 			if err == nil {
 				return l, nil
 			}
@@ -254,15 +268,7 @@ func (a *agent) renewLocked(ctx context.Context, image string) (_ *link, err err
 		return nil, err
 	}
 	labels := a.b.labels("agent")
-	networkID, control, err := a.b.nets.carve(ctx, networkSpec{
-		name: a.b.thing("control"), labels: a.b.labels("control"),
-		// Not internal, or no port could be published; but nothing goes out.
-		options: map[string]string{
-			"com.docker.network.bridge.enable_icc":           "false",
-			"com.docker.network.bridge.enable_ip_masquerade": "false",
-			"com.docker.network.bridge.host_binding_ipv4":    "127.0.0.1",
-		},
-	})
+	networkID, control, err := a.b.nets.carve(ctx, a.b.controlNetwork())
 	if err != nil {
 		return nil, err
 	}
@@ -278,9 +284,13 @@ func (a *agent) renewLocked(ctx context.Context, image string) (_ *link, err err
 	if _, err := eng.createVolume(ctx, keyVolume, labels); err != nil {
 		return nil, fmt.Errorf("docker: agent: %w", err)
 	}
+	publish := relay.Port
+	if a.b.selfID() != "" {
+		publish = 0
+	}
 	id, err := eng.create(ctx, containerSpec{
 		name: a.b.thing("agent"), image: image, cmd: append([]string{agentProgram}, a.b.cfg.AgentArgs...), user: agentUser, labels: labels,
-		network: networkID, address: relay.Host(control, relay.AgentHost), publish: relay.Port,
+		network: networkID, address: relay.Host(control, relay.AgentHost), publish: publish,
 		volumes:  []volumeMount{{volume: keyVolume, target: relay.SettingsDir}},
 		readOnly: true, sysctls: agentSysctls, memory: agentMemory, pids: agentPids, restart: true,
 	})
@@ -306,7 +316,7 @@ func (a *agent) renewLocked(ctx context.Context, image string) (_ *link, err err
 			return nil, fmt.Errorf("docker: attach the agent: %w", err)
 		}
 	}
-	a.record = agentRecord{Container: id, Image: image, Control: control, Side: emulator}
+	a.record = agentRecord{Container: id, Image: image, Control: control, Network: networkID, Emulator: a.b.selfID(), Side: emulator}
 	if err := a.save(); err != nil {
 		return nil, err
 	}
@@ -320,11 +330,12 @@ func (a *agent) renewLocked(ctx context.Context, image string) (_ *link, err err
 // error.
 func (a *agent) removeLocked(ctx context.Context) error {
 	eng := a.b.eng
+	before := a.record.Emulator
 	a.record = agentRecord{}
 	if err := eng.remove(ctx, a.b.thing("agent")); err != nil {
 		return fmt.Errorf("docker: remove the agent: %w", err)
 	}
-	for _, err := range []error{eng.removeNetwork(ctx, a.b.thing("control")), eng.removeVolume(ctx, a.b.thing("key"))} {
+	for _, err := range []error{a.b.removeControl(ctx, a.b.thing("control"), a.b.selfID(), before), eng.removeVolume(ctx, a.b.thing("key"))} {
 		if err != nil && !errors.Is(err, errNotFound) {
 			return fmt.Errorf("docker: remove the agent's things: %w", err)
 		}

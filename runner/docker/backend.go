@@ -38,6 +38,7 @@ type Backend struct {
 	mu        sync.Mutex
 	closed    bool
 	machine   *machine
+	self      string // our own container, "" for a process of the host
 	instances map[netip.Addr]*instance
 }
 
@@ -105,10 +106,21 @@ func (b *Backend) about(ctx context.Context) (machine, error) {
 	if err != nil {
 		return m, fmt.Errorf("docker: the container engine does not answer: %w", err)
 	}
+	self, err := findSelf(ctx, b.eng)
+	if err != nil {
+		return m, err
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.machine = &m
+	b.machine, b.self = &m, self
 	return m, nil
+}
+
+// selfID is the emulator's own container, once about has asked.
+func (b *Backend) selfID() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.self
 }
 
 // agentImage is the agent's image, loaded once.
@@ -228,13 +240,20 @@ func (b *Backend) Sweep(ctx context.Context) error {
 		}
 		return fmt.Errorf("docker: the container engine does not answer: %w", err)
 	}
+	if _, err := b.about(ctx); err != nil {
+		return err
+	}
 	agent := ""
 	for _, c := range containers {
-		if c.id == b.agent.record.Container && c.running {
+		if c.id == b.agent.record.Container && c.running && b.agent.record.Emulator == b.selfID() {
 			agent = c.id
 		}
 	}
-	return b.removeAll(ctx, containers, agent)
+	err = b.removeAll(ctx, b.ours(), containers, agent)
+	if err == nil && b.selfID() != "" {
+		err = b.sweepOrphans(ctx)
+	}
+	return err
 }
 
 // SweepState ends everything that emulators of a state folder left in the engine,
@@ -252,7 +271,7 @@ func SweepState(ctx context.Context, stateUUID, stateDir, host string) error {
 	b := &Backend{cfg: Config{StateUUID: stateUUID, StateDir: stateDir, Logf: func(string, ...any) {}}, eng: eng}
 	containers, err := eng.containers(ctx, b.ours())
 	if err == nil {
-		err = b.removeAll(ctx, containers, "")
+		err = b.removeAll(ctx, b.ours(), containers, "")
 	}
 	if err != nil {
 		return fmt.Errorf("docker: end what is left in the container engine: %w", err)
@@ -260,9 +279,9 @@ func SweepState(ctx context.Context, stateUUID, stateDir, host string) error {
 	return os.RemoveAll(stateDir)
 }
 
-// removeAll removes everything with our label but for one agent and what it
-// needs.
-func (b *Backend) removeAll(ctx context.Context, containers []containerInfo, agent string) error {
+// removeAll removes everything with a label, of which the containers are listed,
+// but for one agent and what it needs.
+func (b *Backend) removeAll(ctx context.Context, label string, containers []containerInfo, agent string) error {
 	for _, c := range containers {
 		if c.id == agent {
 			continue
@@ -271,7 +290,7 @@ func (b *Backend) removeAll(ctx context.Context, containers []containerInfo, age
 			return fmt.Errorf("docker: remove container %s: %w", c.id, err)
 		}
 	}
-	nets, err := b.eng.networks(ctx, b.ours())
+	nets, err := b.eng.networks(ctx, label)
 	if err != nil {
 		return fmt.Errorf("docker: %w", err)
 	}
@@ -284,11 +303,15 @@ func (b *Backend) removeAll(ctx context.Context, containers []containerInfo, age
 				b.cfg.Logf("docker: %v", err)
 			}
 		}
-		if err := b.eng.removeNetwork(ctx, n.id); err != nil && !errors.Is(err, errNotFound) {
+		remove := b.eng.removeNetwork
+		if n.labels[roleLabel] == "control" {
+			remove = func(ctx context.Context, id string) error { return b.removeControl(ctx, id, n.labels[emulatorLabel]) }
+		}
+		if err := remove(ctx, n.id); err != nil && !errors.Is(err, errNotFound) {
 			return fmt.Errorf("docker: remove network %s: %w", n.name, err)
 		}
 	}
-	vols, err := b.eng.volumes(ctx, b.ours())
+	vols, err := b.eng.volumes(ctx, label)
 	if err != nil {
 		return fmt.Errorf("docker: %w", err)
 	}
@@ -334,7 +357,7 @@ func (b *Backend) Close() error {
 	if b.machine != nil { // the engine was spoken to
 		containers, listing := b.eng.containers(ctx, b.ours())
 		if listing == nil {
-			listing = b.removeAll(ctx, containers, "")
+			listing = b.removeAll(ctx, b.ours(), containers, "")
 		}
 		if listing == nil {
 			listing = os.RemoveAll(b.cfg.StateDir)

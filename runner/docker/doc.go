@@ -27,10 +27,11 @@
 //
 // Everything made bears the state folder's UUID (stateLabel) and is swept by it.
 // The agent survives the emulator: the next one finds its key in the state
-// folder, dials it and goes on.
+// folder, dials it and goes on. An emulator that is a container of the same engine
+// finds that out, and meets the agent on a network the two have for themselves,
+// where a process of the host comes by a published port.
 //
 // Sources: wire/runner.md sections 1, 2, 6, 8 (tried on engine 20.10.24);
-// docs/decisions/0009. Left out: an emulator that is itself a container and
-// dials the agent by name; IMDS at 169.254.169.254; GPUs; IPv6. Newer engines
-// and Docker Desktop are reasoned about, not run.
+// docs/decisions/0009 and 0012. Left out: IMDS at 169.254.169.254; GPUs; IPv6.
+// Newer engines and Docker Desktop are reasoned about, not run.
 package docker

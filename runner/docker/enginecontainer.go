@@ -56,6 +56,7 @@ type containerInfo struct {
 	exitCode        int
 	outOfMemory     bool
 	published       int // where relay.Port is forwarded from
+	networks        []string
 }
 
 func (e *dockerEngine) create(ctx context.Context, c containerSpec) (string, error) {
@@ -166,11 +167,17 @@ func (e *dockerEngine) container(ctx context.Context, id string) (containerInfo,
 	if got.ContainerJSONBase == nil || got.State == nil || got.Config == nil {
 		return containerInfo{}, fmt.Errorf("docker: the engine says too little about container %s", id)
 	}
-	return containerInfo{
+	info := containerInfo{
 		id: got.ID, name: got.Name, image: got.Config.Image, labels: got.Config.Labels,
 		running: got.State.Running, exitCode: got.State.ExitCode, outOfMemory: got.State.OOMKilled,
 		published: publishedPort(got, agentPort),
-	}, nil
+	}
+	if got.NetworkSettings != nil {
+		for _, n := range got.NetworkSettings.Networks {
+			info.networks = append(info.networks, n.NetworkID)
+		}
+	}
+	return info, nil
 }
 
 func (e *dockerEngine) containers(ctx context.Context, label string) ([]containerInfo, error) {

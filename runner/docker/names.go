@@ -6,10 +6,12 @@ import (
 	"strings"
 )
 
-// Labels on everything we make. The sweep goes by stateLabel alone; the others
-// are for people.
+// Labels on everything we make. The sweep goes by stateLabel, and by
+// emulatorLabel for what nobody has the state of any more; the others are for
+// people.
 const (
 	stateLabel    = "io.amlocal.state"
+	emulatorLabel = "io.amlocal.emulator" // the emulator's own container, where it is one
 	roleLabel     = "io.amlocal.role"
 	nameLabel     = "io.amlocal.deployment"
 	instanceLabel = "io.amlocal.instance"
@@ -18,6 +20,9 @@ const (
 // labels marks a thing as this state folder's.
 func (b *Backend) labels(role string, more ...string) map[string]string {
 	out := map[string]string{stateLabel: b.cfg.StateUUID, roleLabel: role}
+	if self := b.selfID(); self != "" {
+		out[emulatorLabel] = self
+	}
 	for i := 0; i+1 < len(more); i += 2 {
 		out[more[i]] = more[i+1]
 	}
