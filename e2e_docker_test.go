@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/volume"
 
+	"github.com/amlocal/amlocal/azure"
 	"github.com/amlocal/amlocal/internal/covers"
 	"github.com/amlocal/amlocal/runner/docker"
 )
@@ -165,5 +167,98 @@ func TestContainers(t *testing.T) {
 	}
 	if err := l.owner.tryDeploy(t, "boxed", "ghost", deployment(l.owner.image(t, "ghost", "amlocal-test/absent:1"), nil)); err == nil || !strings.Contains(err.Error(), "amlocal-test/absent:1") {
 		t.Errorf("a missing image: %v", err)
+	}
+}
+
+// context uploads a build context to the default datastore and registers the
+// environment it makes, as azure-ai-ml does.
+func (s *session) context(t *testing.T, name, uri string, files map[string][]byte) string {
+	t.Helper()
+	for file, content := range files {
+		if _, err := s.keyed(t, azure.SeedStorageAccount).UploadBuffer(t.Context(), azure.SeedContainer, "LocalUpload/"+name+"/docker/"+file, content, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	envs := must(armmachinelearning.NewEnvironmentVersionsClient(azure.SeedSubscriptionID, s.cred, s.lab.options()))(t)
+	route := func(path string) *armmachinelearning.Route {
+		return &armmachinelearning.Route{Path: to.Ptr(path), Port: to.Ptr[int32](8080)}
+	}
+	made, err := envs.CreateOrUpdate(t.Context(), groupName, wsName, name, "1", armmachinelearning.EnvironmentVersion{
+		Properties: &armmachinelearning.EnvironmentVersionProperties{
+			Build: &armmachinelearning.BuildContext{ContextURI: to.Ptr(uri + "LocalUpload/" + name + "/docker/")},
+			InferenceConfig: &armmachinelearning.InferenceContainerProperties{
+				ScoringRoute: route("/score"), LivenessRoute: route("/health/live"), ReadinessRoute: route("/health/ready")}}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return *made.ID
+}
+
+// TestBuildContext deploys what a Dockerfile makes: read with the endpoint's
+// identity, built, served; and each mistake named.
+func TestBuildContext(t *testing.T) {
+	covers.C(t, sdk, "R-501", "R-1033")
+	needDocker(t)
+	if !docker.HasImages(t.Context(), "", "amlocal/python") {
+		covers.NotRun(t, "build contexts", "the engine has no base image; make base-image")
+	}
+	scorer, err := os.ReadFile(static(t, t.TempDir(), "./scenarios/goscorer"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var made string
+	t.Cleanup(func() { // after the lab's own
+		if api, err := docker.Client(""); err == nil {
+			_, _ = api.ImageRemove(context.Background(), made, image.RemoveOptions{Force: true, PruneChildren: true})
+			_ = api.Close()
+		}
+	})
+	l := dockerLab(t)
+	principal := *l.owner.endpoint(t, "built", wish(nil)).Identity.PrincipalID
+	l.owner.grant(t, principal, "Storage Blob Data Reader", containerID(accountOne, "box"))
+	model := l.owner.scorerModel(t)
+	change := func(m *armmachinelearning.ManagedOnlineDeployment) {
+		m.Model = &model
+		m.EnvironmentVariables = map[string]*string{"STORAGE_ACCOUNT_NAME": to.Ptr(accountOne), "STORAGE_CONTAINER_NAME": to.Ptr("box"), "FILE_NAME": to.Ptr("hello.txt")}
+	}
+	const datastore = "azureml://datastores/" + azure.SeedDatastore + "/paths/"
+	const dockerfile = "FROM amlocal/python:3.11-bookworm\nCOPY goscorer /goscorer\nRUN chmod 755 /goscorer && echo made here\nUSER 1001\nCMD [\"/goscorer\", \"-port\", \"8080\"]\n"
+	good := l.owner.context(t, "good", datastore, map[string][]byte{"Dockerfile": []byte(dockerfile), "goscorer": scorer})
+	l.owner.deploy(t, "built", "blue", deployment(good, change))
+	log := l.owner.logs(t, "built", "blue", armmachinelearning.ContainerTypeStorageInitializer)
+	made = regexp.MustCompile(`amlocal/context:[0-9a-f]+`).FindString(log)
+	if !strings.Contains(log, "Downloaded build context good:1") || !strings.Contains(log, "made here") || made == "" {
+		t.Errorf("log:\n%s", log)
+	}
+	if got := l.score(t, "built", "blue", *l.owner.keys(t, "built").PrimaryKey, `{"data":[[1,2,3,4,5,6,7,8,9,10]]}`); got.status != 200 || !strings.HasPrefix(got.body, "[") {
+		t.Errorf("score: %d %s", got.status, got.body)
+	}
+	// The second time it is only looked up, whatever the environment's name.
+	again := l.owner.context(t, "again", "https://"+azure.SeedStorageAccount+".blob.core.windows.net/"+azure.SeedContainer+"/", map[string][]byte{"Dockerfile": []byte(dockerfile), "goscorer": scorer})
+	l.owner.deploy(t, "built", "green", deployment(again, change))
+	if log := l.owner.logs(t, "built", "green", armmachinelearning.ContainerTypeStorageInitializer); !strings.Contains(log, made+" is in the engine") {
+		t.Errorf("log:\n%s", log)
+	}
+
+	bad := l.owner.context(t, "bad", datastore, map[string][]byte{"Dockerfile": []byte("FROM amlocal/python:3.11-bookworm\nRUN echo this is why; exit 7\n")})
+	err = l.owner.tryDeploy(t, "built", "bad", deployment(bad, change))
+	for _, want := range []string{"ImageBuildFailure", "exit 7", "non-zero code: 7", "this is why"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("a build that fails: no %q in %v", want, err)
+		}
+	}
+	if log := l.owner.logs(t, "built", "bad", armmachinelearning.ContainerTypeStorageInitializer); !strings.Contains(log, "this is why") {
+		t.Errorf("log:\n%s", log)
+	}
+	// Without the role on the default datastore's account the context cannot be
+	// read; azure.SeedStorageAccount gave it to the system's identity by itself.
+	user := l.owner.uai(t, "builder")
+	l.owner.endpoint(t, "unread", wish(asUser(*user.ID)))
+	l.owner.grant(t, *user.Properties.PrincipalID, "AcrPull", seedGroup+"/providers/Microsoft.ContainerRegistry/registries/"+azure.SeedRegistry)
+	err = l.owner.tryDeploy(t, "unread", "blue", deployment(good, change))
+	for _, want := range []string{"ImageBuildFailure", "build context 'good'", "AuthorizationPermissionMismatch", "Storage Blob Data Reader"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("without the role: no %q in %v", want, err)
+		}
 	}
 }

@@ -44,10 +44,15 @@ type Spec struct {
 	MemoryMiB int
 }
 
-// Environment is an image and, on top of it, a conda file.
+// Environment is an image and, on top of it, a conda file; or the image that
+// the Dockerfile of a build context makes.
 type Environment struct {
 	Image     string
 	CondaFile string // YAML text; empty for none
+	// Context is a folder of this machine, Dockerfile a path below it, empty
+	// for "Dockerfile". Image and CondaFile are empty then.
+	Context    string
+	Dockerfile string
 }
 
 // Script is a scoring script below a Mount.

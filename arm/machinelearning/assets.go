@@ -13,13 +13,16 @@ import (
 
 // asset is a model or code version a deployment names.
 type asset struct {
-	kind          string // "model" or "code"
+	kind          string // "model", "code" or "build context"
 	name, version string
 	account       string
 	container     string
 	prefix        string // folder or blob name, without slashes at the ends
 	dir           string // where its files were put; set by download
 }
+
+// contextKind is what the image of an environment is built from.
+const contextKind = "build context"
 
 // leaf is the asset's own last name, which its files keep as first level.
 func (a *asset) leaf() string {
@@ -102,6 +105,8 @@ func (a *asset) locate(tx store.ReadTx, pl *plan, uri string) error {
 // environment is what a deployment runs in.
 type environment struct {
 	runner.Environment
+	// context is what the image is built from, nil for a ready one.
+	context *asset
 	// registry is the ARM id of the registry the image comes from, "" for
 	// public ones and for workspaces without a registry.
 	registry string
@@ -128,8 +133,16 @@ func (p *Provider) environment(tx store.ReadTx, pl *plan) (environment, error) {
 	}
 	doc := rec.Document
 	env.Image, env.CondaFile = doc.String("properties", "image"), doc.String("properties", "condaFile")
-	if env.Image == "" {
-		return env, deploymentError("ImageBuildFailure", "error-imagebuildfailure", "The environment '%s' has no image; build contexts are not emulated yet.", id)
+	if uri := doc.String("properties", "build", "contextUri"); uri != "" {
+		parent, _ := id.Parent()
+		env.context = &asset{kind: contextKind, name: parent.Name(), version: id.Name()}
+		if err := env.context.locate(tx, pl, uri); err != nil {
+			return env, err
+		}
+		env.Image, env.CondaFile = "", "" // a build context is the whole environment
+		env.Context, env.Dockerfile = pl.assetDir(env.context), doc.String("properties", "build", "dockerfilePath")
+	} else if env.Image == "" {
+		return env, deploymentError("ImageBuildFailure", "error-imagebuildfailure", "The environment '%s' has neither an image nor a build context.", id)
 	}
 	if inference := doc.Object("properties", "inferenceConfig"); inference != nil {
 		for member, into := range map[string]*runner.Route{"scoringRoute": &env.scoring, "livenessRoute": &env.liveness, "readinessRoute": &env.readiness} {
@@ -144,7 +157,7 @@ func (p *Provider) environment(tx store.ReadTx, pl *plan) (environment, error) {
 // registryOf is the registry that an environment's image is pulled from.
 func registryOf(tx store.ReadTx, ws *arm.Record, env runner.Environment) (string, error) {
 	own := ws.Document.String("properties", "containerRegistry")
-	if env.CondaFile != "" {
+	if env.CondaFile != "" || env.Context != "" {
 		return own, nil // built by the workspace, pushed to its registry
 	}
 	host, _, _ := strings.Cut(env.Image, "/")

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/amlocal/amlocal/azure"
@@ -27,10 +28,20 @@ func (p *Provider) revisionDir(id azure.ResourceID, revision string) string {
 	return filepath.Join(p.deploymentDir(id), revision)
 }
 
+// assetDir is where the files of an asset are.
+func (pl *plan) assetDir(a *asset) string {
+	return filepath.Join(pl.dir, strings.ReplaceAll(a.kind, " ", "-"))
+}
+
+// assets are what a deployment is made of, in the order Azure needs them.
+func (pl *plan) assets() []*asset {
+	return slices.DeleteFunc([]*asset{pl.environment.context, pl.model, pl.code}, func(a *asset) bool { return a == nil })
+}
+
 // download copies an asset's blobs to the revision's folder as the endpoint's
 // identity, exactly as a bearer caller would read them.
 func (p *Provider) download(ctx context.Context, pl *plan, a *asset, log io.Writer) error {
-	a.dir = filepath.Join(pl.dir, a.kind)
+	a.dir = pl.assetDir(a)
 	if err := os.MkdirAll(a.dir, 0o700); err != nil {
 		return err
 	}
@@ -54,7 +65,7 @@ func (p *Provider) download(ctx context.Context, pl *plan, a *asset, log io.Writ
 		return p.downloadError(pl, a, place, err)
 	}
 	if files == 0 {
-		return deploymentError("BadArgument", "error-badargument", "The %s '%s' could not be downloaded: there is nothing at %s.", a.kind, a.name, place)
+		return errDownload(a, "The %s '%s' could not be downloaded: there is nothing at %s.", a.kind, a.name, place)
 	}
 	_, err = fmt.Fprintf(log, "Downloaded %s %s:%s from %s: %d file(s), %d bytes\n", a.kind, a.name, a.version, place, files, bytes)
 	return err
@@ -69,7 +80,7 @@ func (p *Provider) downloadError(pl *plan, a *asset, place string, err error) er
 	if typed.Status == 403 {
 		hint = fmt.Sprintf(" Assign the role Storage Blob Data Reader on the storage account '%s' to the endpoint's identity '%s' (object id %s) and create the deployment again.", a.account, pl.who.Name, pl.who.ObjectID)
 	}
-	return deploymentError("BadArgument", "error-badargument", "The %s '%s' could not be downloaded from %s: %s: %s%s",
+	return errDownload(a, "The %s '%s' could not be downloaded from %s: %s: %s%s",
 		a.kind, a.name, place, typed.Code, firstLine(typed.Message), hint).Because(err)
 }
 

@@ -73,6 +73,15 @@ func deploymentError(code, anchor, format string, args ...any) *httpx.Error {
 	return httpx.Errorf(http.StatusBadRequest, code, "%s\n%s#%s", fmt.Sprintf(format, args...), troubleshooting, anchor)
 }
 
+// errDownload is an asset that is not there or may not be read. Without its
+// context an image cannot be built.
+func errDownload(a *asset, format string, args ...any) *httpx.Error {
+	if a.kind == contextKind {
+		return deploymentError("ImageBuildFailure", "error-imagebuildfailure", format, args...)
+	}
+	return deploymentError("BadArgument", "error-badargument", format, args...)
+}
+
 // fromFailure maps what the runner reports to the documented codes.
 func fromFailure(f *runner.Failure) *httpx.Error {
 	message := f.Message

@@ -167,10 +167,7 @@ func (p *Provider) provision(ctx context.Context, pl *plan) error {
 		_, _ = fmt.Fprintf(log, "Image: %v\n", publicText(err))
 		return err
 	}
-	for _, a := range []*asset{pl.model, pl.code} {
-		if a == nil {
-			continue
-		}
+	for _, a := range pl.assets() {
 		if err := p.download(ctx, pl, a, log); err != nil {
 			_, _ = fmt.Fprintf(log, "%s: %v\n", a.kind, publicText(err))
 			return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"sync"
 
 	"github.com/amlocal/amlocal/arm"
@@ -116,11 +115,8 @@ func (p *Provider) Restore(ctx context.Context) error {
 // that are gone are downloaded again, with today's roles, and so are secrets that
 // cannot be opened.
 func (p *Provider) revive(ctx context.Context, pl *plan) error {
-	for _, a := range []*asset{pl.model, pl.code} {
-		if a == nil {
-			continue
-		}
-		a.dir = filepath.Join(pl.dir, a.kind)
+	for _, a := range pl.assets() {
+		a.dir = pl.assetDir(a)
 		if _, err := os.Stat(a.dir); err != nil {
 			return p.provision(ctx, pl)
 		}

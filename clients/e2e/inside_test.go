@@ -328,7 +328,7 @@ func (l *insideLab) score(t *testing.T, uri, key string, unset, args []string) m
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // read to its end
+	defer resp.Body.Close()
 	raw, err := io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode != http.StatusOK {
 		t.Fatalf("score: %d %s %v", resp.StatusCode, raw, err)

@@ -165,7 +165,7 @@ func (b *Backend) Build(ctx context.Context, env runner.Environment, script bool
 	}
 	ref := env.Image
 	info, err := imageInfo{}, errNotFound
-	if asIs := !script && env.CondaFile == ""; asIs || b.cfg.Images == nil {
+	if asIs := !script && env.CondaFile == "" && env.Context == ""; asIs || b.cfg.Images == nil {
 		if env.Image == "" {
 			return "", imageFailed("the environment names no image")
 		}

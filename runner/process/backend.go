@@ -138,6 +138,8 @@ func (b *Backend) Build(ctx context.Context, env runner.Environment, script bool
 		}
 		a.Command = append([]string{program}, command[1:]...)
 		say("Image %s: running %s in its place", env.Image, strings.Join(command, " "))
+	} else if env.Context != "" {
+		return "", &runner.Failure{Kind: runner.BuildFailed, Message: "the environment is made by a Dockerfile, and the process runner builds no images; use a container engine (--runner docker)"}
 	} else if !script {
 		return "", imageFailed("image %q brings its own server, and the process runner cannot run images; "+
 			"map it to a local command with \"images:\" in the world file, or use a container engine (--runner docker)", env.Image)

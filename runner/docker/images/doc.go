@@ -18,7 +18,13 @@
 // trace in the image: pip's settings and the host's trust roots are files of the
 // first of two stages, and that stage is removed.
 //
+// A build context is built by its own Dockerfile, tagged by its content and by
+// the images it begins from, for which the same stand-ins are taken. What its
+// RUN instructions need to reach the host's index is there while they run; an
+// image that would remember it is put together anew from its files.
+//
 // The engine's classic builder is used: it is enough, and it needs no client
 // session. Left out: conda itself, even where the base has it; nginx and runit;
-// credentials for registries; Dockerfile build contexts.
+// credentials for registries; BuildKit's syntax (RUN --mount, here-documents);
+// .dockerignore.
 package images

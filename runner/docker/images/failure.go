@@ -34,9 +34,9 @@ func failure(r recipe, python interpreter, broken *stepError, out *transcript) *
 	return f
 }
 
-// network matches what pip says when it never got an answer. It goes on to say
+// unreached matches what pip says when it never got an answer. It goes on to say
 // that there is no such package, which is not true.
-var network = regexp.MustCompile(`(?i)(CERTIFICATE_VERIFY_FAILED[^)]*|Name or service not known|Temporary failure in name resolution|` +
+var unreached = regexp.MustCompile(`(?i)(CERTIFICATE_VERIFY_FAILED[^)]*|Name or service not known|Temporary failure in name resolution|` +
 	`Connection refused|Network is unreachable|No route to host|ConnectTimeoutError|Read timed out|ProxyError[^)]*|Connection reset by peer)`)
 
 // networkProblem is why the index was not reached, empty if it was.
@@ -45,7 +45,7 @@ func networkProblem(text string) string {
 		!strings.Contains(text, "Read timed out") {
 		return ""
 	}
-	return network.FindString(text)
+	return unreached.FindString(text)
 }
 
 // longestReason bounds the reason in a message; the log has the rest.

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"path"
@@ -16,7 +17,9 @@ import (
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/build"
+	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/client"
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -147,6 +150,23 @@ func (e *fakeEngine) ImageRemove(_ context.Context, ref string, _ image.RemoveOp
 	defer e.mu.Unlock()
 	e.removed = append(e.removed, ref)
 	return nil, nil
+}
+
+// What a flattened image needs is tested with a real engine.
+func (e *fakeEngine) ImageImport(context.Context, image.ImportSource, string, image.ImportOptions) (io.ReadCloser, error) {
+	return nil, errors.ErrUnsupported
+}
+
+func (e *fakeEngine) ContainerCreate(context.Context, *container.Config, *container.HostConfig, *network.NetworkingConfig, *ocispec.Platform, string) (container.CreateResponse, error) {
+	return container.CreateResponse{}, errors.ErrUnsupported
+}
+
+func (e *fakeEngine) ContainerExport(context.Context, string) (io.ReadCloser, error) {
+	return nil, errors.ErrUnsupported
+}
+
+func (e *fakeEngine) ContainerRemove(context.Context, string, container.RemoveOptions) error {
+	return nil
 }
 
 // said makes a build message of output lines.

@@ -16,6 +16,8 @@ type host struct {
 	settings map[string]string
 	// roots are the trusted certificates, PEM; nil leaves pip its own.
 	roots []byte
+	// chosen says that roots were named, and not found where systems keep them.
+	chosen bool
 	// proxies are build arguments; the builder keeps these out of an image's
 	// history.
 	proxies map[string]*string
@@ -64,12 +66,13 @@ func readHost(environ []string, ownProxy string, read func(string) ([]byte, erro
 		}
 	}
 
-	for _, path := range append([]string{all["cert"], env["SSL_CERT_FILE"], env["REQUESTS_CA_BUNDLE"], env["CURL_CA_BUNDLE"]}, usualRoots...) {
+	named := []string{all["cert"], env["SSL_CERT_FILE"], env["REQUESTS_CA_BUNDLE"], env["CURL_CA_BUNDLE"]}
+	for i, path := range append(named, usualRoots...) {
 		if path == "" {
 			continue
 		}
 		if raw, err := read(path); err == nil && strings.Contains(string(raw), "-----BEGIN") {
-			h.roots = raw
+			h.roots, h.chosen = raw, i < len(named)
 			break
 		}
 	}
@@ -88,6 +91,10 @@ func readHost(environ []string, ownProxy string, read func(string) ([]byte, erro
 	}
 	return h
 }
+
+// special says that an index cannot be reached without knowing what the host
+// knows.
+func (h host) special() bool { return h.chosen || len(h.settings) > 0 }
 
 // pipFiles are where pip reads its configuration, later ones winning.
 func pipFiles(env map[string]string) []string {
@@ -155,11 +162,14 @@ func onlyURLs(value string) string {
 }
 
 // pipConf is the configuration file of the build.
-func (h host) pipConf() string {
+func (h host) pipConf() string { return h.pipConfIn("/build") }
+
+// pipConfIn is the same with the roots in another folder.
+func (h host) pipConfIn(dir string) string {
 	var out strings.Builder
 	out.WriteString("[global]\nno-input = true\nprogress-bar = off\nno-color = true\ndisable-pip-version-check = true\nroot-user-action = ignore\n")
 	if h.roots != nil {
-		out.WriteString("cert = /build/roots.pem\n")
+		out.WriteString("cert = " + dir + "/roots.pem\n")
 	}
 	for _, name := range taken {
 		if value := h.settings[name]; value != "" {

@@ -85,6 +85,9 @@ func New(cfg Config) (*Builder, error) {
 // to log in whole lines. What the user can mend is a *runner.Failure.
 func (b *Builder) Ensure(ctx context.Context, env runner.Environment, script bool, log io.Writer) (string, error) {
 	say := func(format string, args ...any) { fmt.Fprintf(log, format+"\n", args...) }
+	if env.Context != "" {
+		return b.fromContext(ctx, env, say, log)
+	}
 	if env.Image == "" {
 		return "", imageFailed("the environment names no image")
 	}
@@ -132,19 +135,28 @@ func (b *Builder) Ensure(ctx context.Context, env runner.Environment, script boo
 	return b.environment(ctx, r, pythonWish(file, env.Image), say, log)
 }
 
-// environment returns the recipe's image, built now if need be. Of several that
-// ask for the same at once one builds and the others wait.
+// environment returns the recipe's image, built now if need be.
 func (b *Builder) environment(ctx context.Context, r recipe, wish wish, say sayer, log io.Writer) (string, error) {
 	tag := "amlocal/env:" + r.key()
+	// Made with --conda=relax perhaps, and asked for without now.
+	check := func(have *found) error { return b.fits(wish, have.labels[pythonLabel], r.Base.name, say) }
+	return b.shared(ctx, tag, say, check, func() error { return b.make(ctx, tag, r, wish, say, log) })
+}
+
+// shared answers tag once the engine has it, building it if need be; check, if
+// any, may refuse the one it has. Of several that ask for the same at once one
+// builds and the others wait.
+func (b *Builder) shared(ctx context.Context, tag string, say sayer, check func(*found) error, build func() error) (string, error) {
 	for {
 		have, err := b.inspect(ctx, tag)
 		switch {
 		case err != nil:
 			return "", err
 		case have != nil:
-			// Made with --conda=relax perhaps, and asked for without now.
-			if err := b.fits(wish, have.labels[pythonLabel], r.Base.name, say); err != nil {
-				return "", err
+			if check != nil {
+				if err := check(have); err != nil {
+					return "", err
+				}
 			}
 			say("Environment image %s is in the engine", tag)
 			return tag, nil
@@ -157,7 +169,7 @@ func (b *Builder) environment(ctx context.Context, r recipe, wish wish, say saye
 		}
 		b.mu.Unlock()
 		if !others {
-			under.err = b.make(ctx, tag, r, wish, say, log)
+			under.err = build()
 			b.mu.Lock()
 			delete(b.flights, tag)
 			b.mu.Unlock()

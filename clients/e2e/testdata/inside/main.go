@@ -91,7 +91,7 @@ func read(ctx context.Context, args []string) map[string]string {
 		report["plain"] = err.Error()
 		return report
 	}
-	defer resp.Body.Close() //nolint:errcheck // read to its end
+	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	switch {
 	case err != nil:
@@ -117,7 +117,7 @@ func bySDK(ctx context.Context, url string, args []string, cred azcore.TokenCred
 		}
 		return err.Error()
 	}
-	defer got.Body.Close() //nolint:errcheck // read to its end
+	defer got.Body.Close()
 	text, err := io.ReadAll(got.Body)
 	if err != nil {
 		return err.Error()
