@@ -68,7 +68,7 @@ func startLab() (*lab, error) {
 		return nil, fmt.Errorf("build the Go scorer: %w: %s", err, out)
 	}
 	world := filepath.Join(dir, "world.yaml")
-	text := "images:\n  " + scorerImage + ": [" + scorer + ", -port, \"8080\"]\n"
+	text := "identities: [{name: py-signin-identity}, {name: az-signin-identity}, {name: js-signin-identity}]\nprincipals:\n  groups: [{name: signers}]\nassignments:\n  - {principal: signers, role: Reader, scope: subscription}\nimages:\n  " + scorerImage + ": [" + scorer + ", -port, \"8080\"]\n"
 	if err := os.WriteFile(world, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
@@ -84,6 +84,21 @@ func startLab() (*lab, error) {
 		return nil, err
 	}
 	return l, l.emulator.Start(context.Background())
+}
+
+// identity is a user-assigned identity of the lab's world.
+func (l *lab) identity(t *testing.T, name string) (amlocal.PrincipalInfo, error) {
+	t.Helper()
+	list, err := l.emulator.Principals(t.Context())
+	if err != nil {
+		return amlocal.PrincipalInfo{}, err
+	}
+	for _, p := range list {
+		if p.Name == name {
+			return p, nil
+		}
+	}
+	return amlocal.PrincipalInfo{}, fmt.Errorf("there is no %s", name)
 }
 
 func (l *lab) close() (err error) {
