@@ -120,7 +120,7 @@ func (b *blobAdapter) AccountKey(ctx context.Context, account string) (string, e
 // vaultAdapter shows the control plane's key vaults to their data plane.
 type vaultAdapter struct{ provider *keyvault.Provider }
 
-func (a vaultAdapter) Vault(ctx context.Context, name string) (vault.Vault, bool, error) {
+func (a *vaultAdapter) Vault(ctx context.Context, name string) (vault.Vault, bool, error) {
 	v, ok, err := a.provider.Vault(ctx, name)
 	if err != nil || !ok {
 		return vault.Vault{}, false, err

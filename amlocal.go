@@ -226,9 +226,6 @@ func (e *Emulator) wire(ctx context.Context) (err error) {
 		return err
 	}
 	e.onClose(func(context.Context) error { return e.blobs.Close() })
-	if err = e.wireVaults(); err != nil {
-		return err
-	}
 	if err = e.wireRunner(); err != nil {
 		return err
 	}
@@ -242,6 +239,9 @@ func (e *Emulator) wire(ctx context.Context) (err error) {
 		return err
 	}
 	accounts.provider = e.storage
+	if err = e.wireVaults(); err != nil {
+		return err
+	}
 	identities, err := managedidentity.New(managedidentity.Deps{Documents: e.store, Clock: c.Clock, Directory: e.entra, Assignments: e.assignments, TenantID: azure.SeedTenantID})
 	if err != nil {
 		return err
@@ -262,7 +262,7 @@ func (e *Emulator) wire(ctx context.Context) (err error) {
 		return err
 	}
 	types := e.resources.Types()
-	for _, p := range []interface{ Types() []arm.Type }{e.storage, e.assignments, identities, e.ml} {
+	for _, p := range []interface{ Types() []arm.Type }{e.storage, e.keyvault, e.assignments, identities, e.ml} {
 		types = append(types, p.Types()...)
 	}
 	if e.arm, err = arm.New(arm.Deps{
@@ -277,18 +277,17 @@ func (e *Emulator) wire(ctx context.Context) (err error) {
 // wireVaults makes the key vaults: what ARM knows of them, and their secrets.
 func (e *Emulator) wireVaults() (err error) {
 	c := e.config
-	if e.keyvault, err = keyvault.New(keyvault.Deps{Documents: e.store, Clock: c.Clock, TenantID: azure.SeedTenantID}); err != nil {
-		return err
-	}
-	e.vaults, err = vault.New(vault.Deps{
+	adapter := &vaultAdapter{}
+	if e.vaults, err = vault.New(vault.Deps{
 		Documents: e.store, KeyDir: e.path("keys"), Clock: c.Clock, Audit: e.audit, Authorizer: e.rbac, Verifier: e.entra,
-		Vaults: vaultAdapter{e.keyvault}, Groups: e.rbac,
-	})
-	if err != nil {
+		Vaults: adapter, Groups: e.rbac,
+	}); err != nil {
 		return err
 	}
 	e.onClose(func(context.Context) error { return e.vaults.Close() })
-	return nil
+	e.keyvault, err = keyvault.New(keyvault.Deps{Documents: e.store, Clock: c.Clock, Secrets: e.vaults, Assignments: e.assignments, TenantID: azure.SeedTenantID})
+	adapter.provider = e.keyvault
+	return err
 }
 
 // tracked are the types a role can only be assigned on where the resource

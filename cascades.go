@@ -13,6 +13,7 @@ func (e *Emulator) cascades(identities *managedidentity.Provider) []resources.Ca
 	return []resources.Cascade{
 		{Name: "machinelearning", Stop: e.ml.PurgeWorkspaces},
 		{Name: "storage", Remove: e.storage.RemoveUnder},
+		{Name: "keyvault", Remove: e.keyvault.RemoveUnder},
 		{Name: "managedidentity", Remove: identities.RemoveUnder},
 		{Name: "rest", Remove: removeRecords},
 		{Name: "authorization", Remove: e.assignments.RemoveUnder},
@@ -20,7 +21,7 @@ func (e *Emulator) cascades(identities *managedidentity.Provider) []resources.Ca
 }
 
 // removeRecords deletes what has nothing behind its document: workspaces and
-// their assets, registries and vaults.
+// their assets, and registries.
 func removeRecords(tx store.Tx, scope string) error {
 	recs, err := arm.List(tx, scope, "")
 	if err != nil {

@@ -9,13 +9,43 @@ import (
 	"github.com/amlocal/amlocal/store"
 )
 
-const (
-	namespace = "Microsoft.KeyVault"
-	vaultType = namespace + "/vaults"
-)
+// namesBucket makes vault names unique within a transaction: name to id.
+const namesBucket = "keyvault.names"
 
 // defaultRetention is how many days a deleted vault or secret can come back.
 const defaultRetention = 90
+
+// taken reports whether a name belongs to a vault, deleted ones included.
+func (p *Provider) taken(tx store.ReadTx, name string) (bool, error) {
+	if _, taken := tx.Get(namesBucket, []byte(strings.ToLower(name))); taken {
+		return true, nil
+	}
+	_, taken, err := p.deleted(tx, name)
+	return taken, err
+}
+
+// claim takes the vault's name for its id. What a vault of that name left whose
+// retention is over goes now.
+func (p *Provider) claim(tx store.Tx, rec *arm.Record) error {
+	name := []byte(strings.ToLower(rec.Name()))
+	if owner, taken := tx.Get(namesBucket, name); taken && !strings.EqualFold(string(owner), rec.ID) {
+		return errTaken(rec.Name())
+	}
+	d, kept, err := p.deleted(tx, rec.Name())
+	switch {
+	case err != nil:
+		return err
+	case kept && strings.EqualFold(d.Record.ID, rec.ID):
+		return errInDeletedState()
+	case kept:
+		return errTaken(rec.Name())
+	case d.Record != nil:
+		if err := p.purge(tx, rec.Name()); err != nil {
+			return err
+		}
+	}
+	return tx.Put(namesBucket, name, []byte(strings.ToLower(rec.ID)))
+}
 
 // putVault completes a record, writes it, and tells the data plane once
 // committed.

@@ -33,11 +33,25 @@ type Vault struct {
 	Closed bool
 }
 
+// Secrets is what vaults hold; vault satisfies it.
+type Secrets interface {
+	// DeleteVault removes everything a vault holds.
+	DeleteVault(tx store.Tx, vault string) error
+}
+
+// Assignments ends role assignments on deleted vaults; arm/authorization
+// satisfies it.
+type Assignments interface {
+	RemoveUnder(tx store.Tx, scope string) error
+}
+
 // Deps is what the provider needs. All are required.
 type Deps struct {
-	Documents store.Documents
-	Clock     clock.Clock
-	TenantID  string
+	Documents   store.Documents
+	Clock       clock.Clock
+	Secrets     Secrets
+	Assignments Assignments
+	TenantID    string
 }
 
 // Provider is Microsoft.KeyVault.
@@ -50,16 +64,24 @@ type Provider struct {
 
 // New makes the provider and loads the vaults.
 func New(deps Deps) (*Provider, error) {
-	if deps.Documents == nil || deps.Clock == nil || deps.TenantID == "" {
+	if deps.Documents == nil || deps.Clock == nil || deps.Secrets == nil || deps.Assignments == nil || deps.TenantID == "" {
 		return nil, errors.New("keyvault: a dependency is missing")
 	}
 	p := &Provider{deps: deps, vaults: map[string]Vault{}}
-	err := deps.Documents.View(context.Background(), func(tx store.ReadTx) error {
-		for rec, err := range arm.Under(tx, "/", vaultType) {
-			if err != nil {
+	err := deps.Documents.Update(context.Background(), func(tx store.Tx) error {
+		recs, err := arm.List(tx, "/", vaultType)
+		if err != nil {
+			return err
+		}
+		for _, rec := range recs {
+			p.vaults[strings.ToLower(rec.Name())] = vaultOf(rec)
+			// State folders from before vaults had a provider lack the name.
+			if _, has := tx.Get(namesBucket, []byte(strings.ToLower(rec.Name()))); has {
+				continue
+			}
+			if err := p.claim(tx, rec); err != nil {
 				return err
 			}
-			p.vaults[strings.ToLower(rec.Name())] = vaultOf(rec)
 		}
 		return nil
 	})
@@ -84,9 +106,31 @@ func (p *Provider) SeedVault(tx store.Tx, id azure.ResourceID, location string, 
 	if _, ok, err := arm.Get(tx, id.String()); err != nil || ok {
 		return err
 	}
+	if !validVaultName(id.Name()) {
+		return errVaultName(id.Name())
+	}
 	now := p.deps.Clock.Now()
-	return p.putVault(tx, &arm.Record{ID: id.String(), Type: vaultType, CreatedAt: now, ModifiedAt: now, CreatedBy: author, ModifiedBy: author, Document: arm.Document{
+	rec := &arm.Record{ID: id.String(), Type: vaultType, CreatedAt: now, ModifiedAt: now, CreatedBy: author, ModifiedBy: author, Document: arm.Document{
 		"location": arm.CanonicalLocation(location), "properties": map[string]any{
 			"tenantId": p.deps.TenantID, "sku": map[string]any{"family": "A", "name": "standard"}, "enableRbacAuthorization": rbac,
-		}}})
+		}}}
+	if err := p.claim(tx, rec); err != nil {
+		return err
+	}
+	return p.putVault(tx, rec)
+}
+
+// RemoveUnder deletes every vault at or below a scope as a client would: they
+// can be recovered once the group is there again.
+func (p *Provider) RemoveUnder(tx store.Tx, scope string) error {
+	recs, err := arm.List(tx, scope, vaultType)
+	if err != nil {
+		return err
+	}
+	for _, rec := range recs {
+		if err := p.softDelete(tx, rec); err != nil {
+			return err
+		}
+	}
+	return nil
 }
