@@ -1,6 +1,7 @@
 package keyvault
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -69,7 +70,9 @@ func (p *Provider) deleted(tx store.ReadTx, name string) (d deletedVault, ok boo
 	if !ok {
 		return d, false, nil
 	}
-	if err := json.Unmarshal(raw, &d); err != nil {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber() // documents keep their numbers as written
+	if err := dec.Decode(&d); err != nil {
 		return d, false, fmt.Errorf("read deleted vault %s: %w", name, err)
 	}
 	return d, p.deps.Clock.Now().Before(d.Purge), nil
