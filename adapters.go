@@ -133,10 +133,17 @@ func (a *vaultAdapter) Vault(ctx context.Context, name string) (vault.Vault, boo
 	return out, true, nil
 }
 
-// identityAdapter shows an endpoint's identities to its instances.
-type identityAdapter struct{ ml *machinelearning.Provider }
+// identityAdapter shows an endpoint's identities to its instances, and a shell's
+// to the shell.
+type identityAdapter struct {
+	ml       *machinelearning.Provider
+	emulator *Emulator
+}
 
 func (a identityAdapter) IdentitiesOf(ctx context.Context, owner string) (msi.Assigned, error) {
+	if strings.HasPrefix(owner, shellOwner) {
+		return a.emulator.shellIdentities(ctx, owner)
+	}
 	ids, err := a.ml.IdentitiesOf(ctx, owner)
 	return msi.Assigned{System: ids.System, User: ids.User}, err
 }

@@ -58,6 +58,7 @@ func (e *Emulator) adminIdentity(r *mux.Router) {
 		adminReply(w, http.StatusCreated, info, err)
 	})
 	e.adminSignIn(r)
+	e.adminShell(r)
 	var pair struct{ Group, Member string }
 	post("members", func(w http.ResponseWriter, r *http.Request) {
 		ask := pair

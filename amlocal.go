@@ -343,7 +343,7 @@ func (e *Emulator) newProcess() (runner.Backend, error) {
 
 func (e *Emulator) wireFronts() (err error) {
 	c := e.config
-	if e.msi, err = msi.New(msi.Deps{Clock: c.Clock, Audit: e.audit, Issuer: e.entra, Instances: e.manager, Identities: identityAdapter{e.ml}}); err != nil {
+	if e.msi, err = msi.New(msi.Deps{Clock: c.Clock, Audit: e.audit, Issuer: e.entra, Instances: instanceSecrets{e, e.manager}, Identities: identityAdapter{e.ml, e}}); err != nil {
 		return err
 	}
 	if e.gateway, err = gateway.New(gateway.Deps{

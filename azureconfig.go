@@ -24,7 +24,11 @@ const azureConfigDir = "azure-config"
 // --service-principal` and `az configure --defaults`; clients/e2e runs the CLI
 // on what is written here.
 func (a Access) writeAzureConfig() error {
-	dir := filepath.Join(a.StateDir, azureConfigDir)
+	return a.writeAzureSettings(filepath.Join(a.StateDir, azureConfigDir), true)
+}
+
+// writeAzureSettings is writeAzureConfig for any folder, signed in or not.
+func (a Access) writeAzureSettings(dir string, signedIn bool) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
@@ -44,6 +48,9 @@ func (a Access) writeAzureConfig() error {
 		{"config", iniText("cloud", "name", "AzureCloud") +
 			iniText("core", "collect_telemetry", "false", "survey_message", "false") +
 			iniText("defaults", "group", azure.SeedResourceGroup, "workspace", azure.SeedWorkspace, "location", azure.SeedLocation)},
+	}
+	if !signedIn {
+		files = files[2:]
 	}
 	for _, f := range files {
 		text, ok := f.content.(string)

@@ -73,7 +73,7 @@ func (e *Emulator) instanceProxy(instanceID, secret string) string {
 func (e *Emulator) instanceName(secret string) (string, bool) {
 	id, ok := e.manager.Owner(secret)
 	if !ok {
-		return "", false
+		return e.shellOf(secret)
 	}
 	return e.manager.Name(id), true
 }

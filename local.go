@@ -37,16 +37,19 @@ func isIdentityPath(path string) bool {
 	return false
 }
 
-// metadata serves 169.254.169.254 to deployments' instances, which the proxy
-// tells apart by their password. Everyone else on the machine gets a 404: the
+// metadata serves 169.254.169.254 to deployments' instances and shells with
+// identities, which the proxy tells apart by their password. Everyone else on the machine gets a 404: the
 // emulator is no virtual machine.
 func (e *Emulator) metadata() http.Handler {
 	imds := e.msi.IMDS()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		id, err := e.deploymentID(httpx.Instance(r.Context()))
-		if err != nil {
-			adminError(w, http.StatusNotFound, "there is no instance metadata service outside deployments")
-			return
+		id := httpx.Instance(r.Context())
+		if !strings.HasPrefix(id, shellOwner) {
+			var err error
+			if id, err = e.deploymentID(id); err != nil {
+				adminError(w, http.StatusNotFound, "there is no instance metadata service outside deployments; `amlocal env --identity` gives a shell managed identities")
+				return
+			}
 		}
 		imds.ServeHTTP(w, r.WithContext(msi.WithOwner(r.Context(), id)))
 	})

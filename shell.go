@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 )
 
 // SavedVar carries, in a shell that was set up by `amlocal env`, what the
@@ -13,17 +14,29 @@ import (
 // variable that was not set.
 const SavedVar = "AMLOCAL_SAVED"
 
-// Save is the variable that lets Restore undo vars. In a shell that is already
-// set up it keeps the first shell's values.
-func Save(vars []Var, lookup func(string) (string, bool)) Var {
-	if saved, ok := lookup(SavedVar); ok && saved != "" {
+// Save is the variable that lets Restore undo vars and what is taken away
+// (without). In a shell that is already set up it keeps the first shell's
+// values.
+func Save(vars []Var, lookup func(string) (string, bool), without ...string) Var {
+	before, ok, err := Saved(lookup)
+	if err != nil { // damaged: as it is, for --unset to say so
+		saved, _ := lookup(SavedVar)
 		return Var{SavedVar, saved}
 	}
-	before := make(map[string]*string, len(vars))
+	if !ok {
+		before = make(map[string]*string, len(vars))
+	}
+	names := slices.Clone(without)
 	for _, v := range vars {
-		before[v.Name] = nil
-		if old, ok := lookup(v.Name); ok {
-			before[v.Name] = &old
+		names = append(names, v.Name)
+	}
+	for _, name := range names {
+		if _, known := before[name]; known {
+			continue
+		}
+		before[name] = nil
+		if old, ok := lookup(name); ok {
+			before[name] = &old
 		}
 	}
 	raw, _ := json.Marshal(before) // a map of strings always encodes

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ type change struct {
 func envCommand(g *globals) *cobra.Command {
 	var format string
 	var unset bool
+	var identity identityFlags
 	cmd := &cobra.Command{
 		Use: "env", Short: "Print the variables that lead a shell to the emulator", Args: cobra.NoArgs,
 		Long: "Prints the variables that lead a shell to the emulator and sign it in as the seeded owner.\nThey include the owner's secret: evaluate them, do not log them.",
@@ -29,13 +31,14 @@ func envCommand(g *globals) *cobra.Command {
   amlocal env --format fish | source
   amlocal env --format powershell | Out-String | Invoke-Expression
   eval "$(amlocal env --url http://127.0.0.1:4390)"   # one in a container; see docs/containers.md
+  eval "$(amlocal env --identity my-uai)"             # a machine with that identity: az login --identity
   eval "$(amlocal env --unset)"         # back to what was there before`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			render, ok := formats[format]
 			if !ok {
 				return fmt.Errorf("--format %q: the formats are bash, fish, powershell, dotenv and json", format)
 			}
-			changes, err := envChanges(g, unset)
+			changes, err := envChanges(cmd.Context(), g, unset, identity)
 			if err != nil {
 				return err
 			}
@@ -48,11 +51,12 @@ func envCommand(g *globals) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&format, "format", "bash", "bash, fish, powershell, dotenv or json")
+	identity.register(cmd)
 	cmd.Flags().BoolVar(&unset, "unset", false, "restore what was there before")
 	return cmd
 }
 
-func envChanges(g *globals, unset bool) ([]change, error) {
+func envChanges(ctx context.Context, g *globals, unset bool, identity identityFlags) ([]change, error) {
 	if unset {
 		return unsetChanges()
 	}
@@ -60,11 +64,20 @@ func envChanges(g *globals, unset bool) ([]change, error) {
 	if err != nil {
 		return nil, err
 	}
-	vars := c.access.Env(os.LookupEnv)
-	vars = append(vars, amlocal.Save(vars, os.LookupEnv))
-	out := make([]change, len(vars))
-	for i, v := range vars {
-		out[i] = change{v.Name, &v.Value}
+	vars, without, err := identity.env(c.access, func(who []string) (made amlocal.ShellIdentity, err error) {
+		return made, c.post(ctx, "shell", map[string]any{"identities": who}, &made)
+	})
+	if err != nil {
+		return nil, err
+	}
+	var out []change
+	for _, v := range vars {
+		out = append(out, change{v.Name, &v.Value})
+	}
+	for _, name := range without {
+		if _, set := os.LookupEnv(name); set {
+			out = append(out, change{name, nil})
+		}
 	}
 	return out, nil
 }

@@ -18,6 +18,7 @@ import (
 
 func runCommand(g *globals) *cobra.Command {
 	f := &emulatorFlags{}
+	var identity identityFlags
 	cmd := &cobra.Command{
 		Use: "run [flags] -- COMMAND [ARG...]", Short: "Run one command with a fresh emulator, and end with its exit code",
 		Long:    "Runs one command with a fresh emulator on a free port and ends with the command's exit code.\nNothing is left behind, unless --state names a folder to keep. When the command fails and a role\nwas missing, says which.",
@@ -32,14 +33,15 @@ func runCommand(g *globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return runWith(config, args)
+			return runWith(config, identity, args)
 		},
 	}
 	f.register(cmd)
+	identity.register(cmd)
 	return cmd
 }
 
-func runWith(config amlocal.Config, args []string) (err error) {
+func runWith(config amlocal.Config, identity identityFlags, args []string) (err error) {
 	if err := amlocal.LeaveShell(); err != nil {
 		return err
 	}
@@ -67,7 +69,11 @@ func runWith(config amlocal.Config, args []string) (err error) {
 		return exitCode(128 + int(s.(syscall.Signal)))
 	default:
 	}
-	code, err := runCommandLine(args, environment(emu.Access()), signals)
+	env, err := environment(emu, identity)
+	if err != nil {
+		return err
+	}
+	code, err := runCommandLine(args, env, signals)
 	if err != nil || code == 0 {
 		return err
 	}
@@ -127,10 +133,17 @@ func hasTerminal() bool {
 }
 
 // environment is this process's own with the emulator's variables over it.
-func environment(a amlocal.Access) []string {
-	vars := a.Env(os.LookupEnv)
-	vars = append(vars, amlocal.Save(vars, os.LookupEnv))
+func environment(emu *amlocal.Emulator, identity identityFlags) ([]string, error) {
+	vars, without, err := identity.env(emu.Access(), func(who []string) (amlocal.ShellIdentity, error) {
+		return emu.ShellIdentity(context.Background(), who...)
+	})
+	if err != nil {
+		return nil, err
+	}
 	over := make(map[string]bool, len(vars))
+	for _, name := range without {
+		over[name] = true
+	}
 	for _, v := range vars {
 		over[v.Name] = true
 	}
@@ -143,5 +156,5 @@ func environment(a amlocal.Access) []string {
 	for _, v := range vars {
 		env = append(env, v.Name+"="+v.Value)
 	}
-	return env
+	return env, nil
 }
