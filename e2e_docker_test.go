@@ -151,6 +151,26 @@ func TestContainers(t *testing.T) {
 	if got := l.score(t, "boxed", "", *l.owner.keys(t, "boxed").PrimaryKey, `{"data":[[1,2,3,4,5,6,7,8,9,10]]}`); got.status != 200 || !strings.HasPrefix(got.body, "[") {
 		t.Errorf("score: %d %s", got.status, got.body)
 	}
+	// Another instance beside it, each a container with the size's limits.
+	body.SKU.Capacity = to.Ptr[int32](2)
+	l.owner.deploy(t, "boxed", "green", body)
+	api := must(docker.Client(""))(t)
+	defer api.Close() //nolint:errcheck // idle connections only
+	list := must(api.ContainerList(t.Context(), container.ListOptions{Filters: filters.NewArgs(
+		filters.Arg("label", "io.amlocal.state="+l.e.state.UUID), filters.Arg("label", "io.amlocal.role=instance"))}))(t)
+	newest := list[:min(2, len(list))] // the old revision may be on its way out
+	for _, c := range newest {
+		got := must(api.ContainerInspect(t.Context(), c.ID))(t)
+		if r := got.HostConfig.Resources; r.Memory == 0 || r.Memory > 14<<30 || r.NanoCPUs == 0 || r.NanoCPUs > 4e9 || got.Config.User != "1001" {
+			t.Errorf("user %q, limits %+v", got.Config.User, r)
+		}
+	}
+	if len(list) < 2 {
+		t.Errorf("%d containers for two instances", len(list))
+	}
+	if log := l.owner.logs(t, "boxed", "green", armmachinelearning.ContainerTypeStorageInitializer); !strings.Contains(log, "2 instance(s) of Standard_DS3_v2: 4 core(s), 14336 MiB") {
+		t.Errorf("log:\n%s", log)
+	}
 	// A client that reads another bundle is told which variable leads to ours.
 	untrusting := deployment(l.owner.image(t, "boxed", ref), func(m *armmachinelearning.ManagedOnlineDeployment) {
 		m.Model, m.EnvironmentVariables = &model, body.Properties.(*armmachinelearning.ManagedOnlineDeployment).EnvironmentVariables

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -163,6 +164,7 @@ func (p *Provider) plan(tx store.ReadTx, rec *arm.Record, doc arm.Document, revi
 func (p *Provider) provision(ctx context.Context, pl *plan) error {
 	log := p.deps.Deployer.Log(pl.id.Key(), runner.StorageInitializer)
 	_, _ = fmt.Fprintf(log, "Deployment %s/%s as identity %s (object id %s)\n", pl.endpoint.Name(), pl.id.Name(), pl.who.Name, pl.who.ObjectID)
+	sayInstances(log, pl.doc)
 	if err := p.pullImage(ctx, pl); err != nil {
 		_, _ = fmt.Fprintf(log, "Image: %v\n", publicText(err))
 		return err
@@ -182,6 +184,16 @@ func (p *Provider) provision(ctx context.Context, pl *plan) error {
 		return err
 	}
 	return p.deps.Deployer.Deploy(ctx, spec)
+}
+
+// sayInstances tells what the instances may use, as far as the machine has it.
+func sayInstances(log io.Writer, doc arm.Document) {
+	name := doc.String("properties", "instanceType")
+	if s, ok := sizeOf(name); ok {
+		_, _ = fmt.Fprintf(log, "%d instance(s) of %s: %d core(s), %d MiB of memory each, or this machine's where it has less\n", instanceCount(doc), name, s.cores, s.memoryMiB)
+		return
+	}
+	_, _ = fmt.Fprintf(log, "%d instance(s) of %s: its size is not known here, so they have no limits but this machine's\n", instanceCount(doc), name)
 }
 
 func publicText(err error) string {

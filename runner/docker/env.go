@@ -98,15 +98,19 @@ const instancePids = 4096
 // limits are the instance's share of the machine, capped to what there is.
 func limits(spec runner.InstanceSpec, m machine, say func(string, ...any)) (memory int64, cpus float64) {
 	memory, cpus = int64(spec.MemoryMiB)<<20, spec.CPU
+	var capped []string
 	if m.memory > 0 && (memory == 0 || memory > m.memory) {
 		if memory > 0 {
-			say("the instance type has %d MiB of memory, this machine %d: the limit is the machine's", spec.MemoryMiB, m.memory>>20)
+			capped = append(capped, fmt.Sprintf("%d MiB of memory, not %d", m.memory>>20, spec.MemoryMiB))
 		}
 		memory = m.memory
 	}
 	if m.cpus > 0 && cpus > float64(m.cpus) {
-		say("the instance type has %s cores, this machine %d: the limit is the machine's", strconv.FormatFloat(cpus, 'f', -1, 64), m.cpus)
+		capped = append([]string{fmt.Sprintf("%d core(s), not %s", m.cpus, strconv.FormatFloat(cpus, 'f', -1, 64))}, capped...)
 		cpus = float64(m.cpus)
+	}
+	if len(capped) > 0 {
+		say("the instance type is larger than this machine; the instance has %s", strings.Join(capped, ", and "))
 	}
 	return memory, cpus
 }

@@ -92,6 +92,13 @@ func TestOutOfMemory(t *testing.T) {
 	importProgram(t, probeImage, "probe", `["/probe", ":8080"]`)
 	t.Cleanup(func() { _ = w.Close(); nothingLeft(t, w.cfg) })
 	i, out := w.run(t, probeImage, func(s *runner.InstanceSpec) { s.MemoryMiB, s.CPU = 64, 0.5 })
+	made, err := w.eng.(*dockerEngine).api.ContainerInspect(t.Context(), i.(*instance).container)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := made.HostConfig.Resources; r.Memory != 64<<20 || r.MemorySwap != 64<<20 || r.NanoCPUs != 5e8 || *r.PidsLimit != instancePids {
+		t.Errorf("limits: %+v", r)
+	}
 	go func() { _, _ = i.Probe(context.Background(), runner.Route{Port: 8080, Path: "/eat"}) }()
 	select {
 	case <-i.Done():
@@ -100,6 +107,30 @@ func TestOutOfMemory(t *testing.T) {
 	}
 	if i.ExitCode() != 137 || !strings.Contains(out.String(), "more than its 64 MiB of memory") {
 		t.Errorf("exit code %d, log %q", i.ExitCode(), out)
+	}
+}
+
+// TestLimits caps an instance type to the machine, and says so.
+func TestLimits(t *testing.T) {
+	m := machine{cpus: 2, memory: 8 << 30}
+	for _, tt := range []struct {
+		cpu       float64
+		memoryMiB int
+		wantCPU   float64
+		want      int64
+		said      string
+	}{
+		{1, 3584, 1, 3584 << 20, ""},
+		{4, 4096, 2, 4 << 30, "amlocal: the instance type is larger than this machine; the instance has 2 core(s), not 4\n"},
+		{4, 14336, 2, 8 << 30, "amlocal: the instance type is larger than this machine; the instance has 2 core(s), not 4, and 8192 MiB of memory, not 14336\n"},
+		{0, 0, 0, 8 << 30, ""}, // of unknown size: no more than there is
+	} {
+		var log strings.Builder
+		spec := runner.InstanceSpec{Spec: runner.Spec{CPU: tt.cpu, MemoryMiB: tt.memoryMiB}, Log: &log}
+		memory, cpus := limits(spec, m, note(spec))
+		if memory != tt.want || cpus != tt.wantCPU || log.String() != tt.said {
+			t.Errorf("%v cores, %d MiB: %v cores, %d bytes, said %q", tt.cpu, tt.memoryMiB, cpus, memory, log.String())
+		}
 	}
 }
 

@@ -97,17 +97,3 @@ func TestCapabilities(t *testing.T) {
 		}
 	}
 }
-
-func TestLimitsAreCapped(t *testing.T) {
-	m := machine{cpus: 2, memory: 8 << 30}
-	var said int
-	say := func(string, ...any) { said++ }
-	memory, cpus := limits(runner.InstanceSpec{Spec: runner.Spec{CPU: 4, MemoryMiB: 14 << 10}}, m, say)
-	if memory != 8<<30 || cpus != 2 || said != 2 {
-		t.Errorf("%d %g, said %d", memory, cpus, said)
-	}
-	memory, cpus = limits(runner.InstanceSpec{Spec: runner.Spec{CPU: 1, MemoryMiB: 512}}, m, say)
-	if memory != 512<<20 || cpus != 1 || said != 2 {
-		t.Errorf("%d %g, said %d", memory, cpus, said)
-	}
-}
