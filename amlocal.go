@@ -337,7 +337,8 @@ func (e *Emulator) newProcess() (runner.Backend, error) {
 		ProxyURL:    e.instanceProxy,
 		IdentityURL: e.access.URL() + identityPath,
 		CondaRelax:  c.RelaxConda, Offline: c.Offline, Clock: c.Clock, Logf: c.Logf,
-		Images: images, Sandbox: c.Sandbox, Agent: c.SandboxAgent, Serve: e.serveSandbox,
+		Images: images, Sandbox: c.Sandbox, Agent: c.SandboxAgent, Serve: e.serveSandbox, Abandoned: c.KeepInstances,
+		TrustStore: e.access.TrustStore, TrustStorePassword: intercept.TrustStorePassword,
 	})
 }
 

@@ -53,6 +53,10 @@ type Config struct {
 	// "/proc/self/exe" where this one does; without it there is no sandbox.
 	Sandbox      process.SandboxMode
 	SandboxAgent string
+	// KeepInstances is how long sandboxed instances go on when the emulator was
+	// killed; the next one of the same state folder takes them over. 0 is a
+	// minute, as is whatever is asked for with Ephemeral: nobody will come.
+	KeepInstances time.Duration
 	// IdentityEnv is the pair of managed identity variables instances get.
 	IdentityEnv machinelearning.IdentityEnv
 	// Durability of acknowledged writes; ephemeral state never syncs.
@@ -130,6 +134,12 @@ func (c Config) withDefaults() (Config, error) {
 	case machinelearning.IdentityBoth, machinelearning.IdentityMSI, machinelearning.IdentityApp:
 	default:
 		return c, fmt.Errorf("--identity-env %q: the settings are both, msi and identity", c.IdentityEnv)
+	}
+	if c.KeepInstances < 0 {
+		return c, fmt.Errorf("--keep-instances %s: a time cannot be negative", c.KeepInstances)
+	}
+	if c.Ephemeral {
+		c.KeepInstances = 0
 	}
 	var err error
 	if c.CacheDir == "" {

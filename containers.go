@@ -91,13 +91,17 @@ func SweepContainers(ctx context.Context, stateDir string) error {
 }
 
 // sweep ends what an earlier emulator left running, which may have had another
-// runner.
+// runner. What this one's back end can take over stays until the deployments are
+// restored.
 func (e *Emulator) sweep(ctx context.Context) error {
 	var other error
 	if e.config.Runner == "docker" {
 		other = process.SweepState(ctx, e.path("runner"))
 	} else {
 		other = SweepContainers(ctx, e.config.StateDir)
+	}
+	if _, ok := e.backend.(runner.Adopter); ok {
+		return other
 	}
 	return errors.Join(other, e.backend.Sweep(ctx))
 }

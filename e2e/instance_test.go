@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -12,6 +13,12 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob"
 )
+
+// tickEnv has the instance print numbered lines all the time.
+const tickEnv = "E2E_TICK"
+
+// slowEnv has it take a while before it serves.
+const slowEnv = "E2E_SLOW"
 
 // findings are what the code inside an instance sees: its environment, and what
 // a read of the box gives it.
@@ -25,6 +32,18 @@ type findings struct {
 // serveAsInstance is a scoring server that answers with findings. Its
 // credential is the SDK's default chain: whatever it finds, it uses.
 func serveAsInstance() error {
+	fmt.Println("the instance begins")
+	if os.Getenv(tickEnv) != "" {
+		go func() {
+			for n := 0; ; n++ {
+				fmt.Printf("tick %d\n", n)
+				time.Sleep(5 * time.Millisecond)
+			}
+		}()
+	}
+	if pause, err := time.ParseDuration(os.Getenv(slowEnv)); err == nil {
+		time.Sleep(pause)
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "Healthy") })
 	mux.HandleFunc("POST /score", func(w http.ResponseWriter, r *http.Request) {

@@ -144,6 +144,13 @@ func (s *site) start(args ...string) *running {
 	if !<-r.up {
 		s.t.Fatalf("the emulator did not start: %v\n%s", <-r.ended, r.log)
 	}
+	s.follow()
+	return r
+}
+
+// follow has clients go to the emulator that runs now.
+func (s *site) follow() {
+	s.t.Helper()
 	a := s.access()
 	proxy, err := url.Parse(a.URL())
 	if err != nil {
@@ -152,7 +159,6 @@ func (s *site) start(args ...string) *running {
 	s.proxy.Store(proxy)
 	s.trust.Do(func() { s.http = s.client(a) })
 	s.http.CloseIdleConnections()
-	return r
 }
 
 func (s *site) access() amlocal.Access {

@@ -43,8 +43,14 @@ func TestRestart(t *testing.T) {
 	}
 	stranger := startStranger(t)
 
-	// The next start ends what the killed one left, and begins anew.
+	// The next start ends plain children that the killed one left, and begins
+	// anew. TestTakeOver is about sandboxed ones.
 	orphans := s.instances(t, emulator)
+	emulator.kill()
+	emulator = s.start("--sandbox", "off")
+	wantGone(t, orphans, "after the next up")
+	s.wantServes(t, o, key, want, log)
+	orphans = s.instances(t, emulator)
 	emulator.kill()
 	emulator = s.start()
 	wantGone(t, orphans, "after the next up")

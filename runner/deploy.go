@@ -31,6 +31,7 @@ func (m *Manager) Deploy(ctx context.Context, spec Spec) error {
 		return err
 	}
 	rev, err := m.bringUp(ctx, spec, a)
+	m.Disown(spec.ID)
 
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -122,6 +123,7 @@ func (m *Manager) bringUp(ctx context.Context, spec Spec, a *attempt) (*revision
 	}
 
 	rev := newRevision(m, spec, artifact, book)
+	rev.inherit()
 	results := make(chan error, len(rev.slots))
 	startCtx, stopOthers := context.WithCancel(ctx)
 	defer stopOthers()

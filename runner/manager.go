@@ -43,7 +43,7 @@ type Deps struct {
 }
 
 // Manager runs deployments on a Backend. It does not sweep what an earlier
-// process left: call Backend.Sweep before the first Deploy.
+// process left: call Backend.Sweep before the first Deploy, or Inherit.
 type Manager struct {
 	deps   Deps
 	ctx    context.Context
@@ -138,6 +138,7 @@ func (m *Manager) Remove(ctx context.Context, id string) error {
 	if current != nil {
 		current.stop(m.deps.StopGrace)
 	}
+	m.Disown(id)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.deployments[id] != nil { // created again meanwhile: its logs are new ones
@@ -365,10 +366,15 @@ func (m *Manager) newSecret(id string) string {
 	var raw [32]byte
 	_, _ = rand.Read(raw[:]) // never fails: crypto/rand
 	secret := hex.EncodeToString(raw[:])
+	m.ownSecret(secret, id)
+	return secret
+}
+
+// ownSecret registers a secret for id.
+func (m *Manager) ownSecret(secret, id string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.owners[sha256.Sum256([]byte(secret))] = id
-	return secret
 }
 
 func (m *Manager) forgetSecret(secret string) {

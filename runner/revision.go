@@ -31,6 +31,7 @@ type slot struct {
 	ready    bool
 	restarts int
 	since    time.Time
+	orphan   *Orphan // to be taken over in the place of the first start
 }
 
 func newRevision(m *Manager, spec Spec, artifact string, book *logbook) *revision {
@@ -110,12 +111,32 @@ func (s *slot) first(ctx context.Context) error {
 	return nil
 }
 
-// start runs one new instance with a secret of its own.
+// start runs one instance: one that is left, or a new one with a secret of its
+// own.
 func (s *slot) start(ctx context.Context) (Instance, error) {
 	m := s.rev.m
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	inst, err := s.adopt(ctx)
+	if err != nil {
+		s.note("an instance of %s that was left cannot be taken over, a new one is started: %v", s.rev.spec.Name, err)
+	}
+	if inst == nil {
+		if inst, err = s.startNew(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if s.rev.ctx.Err() != nil { // stopped while the back end was starting it
+		s.stop(m.deps.StopGrace)
+		return nil, s.rev.ctx.Err()
+	}
+	return inst, nil
+}
+
+// startNew has the back end start one.
+func (s *slot) startNew(ctx context.Context) (Instance, error) {
+	m := s.rev.m
 	id, secret, last := newInstanceID(), m.newSecret(s.rev.spec.ID), &recent{}
 	out := &lineWriter{sink: func(line string) { s.rev.book.add(line); last.add(line) }}
 	inst, err := m.deps.Backend.Start(ctx, InstanceSpec{
@@ -128,10 +149,6 @@ func (s *slot) start(ctx context.Context) (Instance, error) {
 	s.mu.Lock()
 	s.inst, s.id, s.secret, s.out, s.recent, s.ready, s.since = inst, id, secret, out, last, false, m.deps.Clock.Now()
 	s.mu.Unlock()
-	if s.rev.ctx.Err() != nil { // stopped while the back end was starting it
-		s.stop(m.deps.StopGrace)
-		return nil, s.rev.ctx.Err()
-	}
 	return inst, nil
 }
 

@@ -66,8 +66,9 @@ func (rs *revivals) wait(ctx context.Context, key string, cancel bool) {
 const revivers = 4
 
 // Restore brings every deployment that was serving up again, in the
-// background; until then its endpoint answers model_not_ready. Call it once,
-// when the data planes serve and before jobs are resumed.
+// background; until then its endpoint answers model_not_ready. Instances that
+// outlived the emulator before go on; whatever else it left is ended first. Call
+// it once, when the data planes serve and before jobs are resumed.
 func (p *Provider) Restore(ctx context.Context) error {
 	var plans []*plan
 	err := p.deps.Documents.View(ctx, func(tx store.ReadTx) error {
@@ -90,6 +91,13 @@ func (p *Provider) Restore(ctx context.Context) error {
 	})
 	if err != nil {
 		return err
+	}
+	revisions := map[string]string{}
+	for _, pl := range plans {
+		revisions[pl.id.Key()] = pl.revision
+	}
+	if err := p.deps.Deployer.Inherit(ctx, revisions); err != nil {
+		return fmt.Errorf("end what an earlier emulator left running: %w", err)
 	}
 	slots := make(chan struct{}, revivers)
 	for _, pl := range plans {
@@ -118,6 +126,7 @@ func (p *Provider) revive(ctx context.Context, pl *plan) error {
 	for _, a := range pl.assets() {
 		a.dir = pl.assetDir(a)
 		if _, err := os.Stat(a.dir); err != nil {
+			p.deps.Deployer.Disown(pl.id.Key()) // it ran on files that are no more
 			return p.provision(ctx, pl)
 		}
 	}
@@ -127,9 +136,10 @@ func (p *Provider) revive(ctx context.Context, pl *plan) error {
 	}
 	spec, err := p.spec(pl)
 	if err != nil {
+		p.deps.Deployer.Disown(pl.id.Key())
 		return err
 	}
-	_, _ = fmt.Fprintf(p.deps.Deployer.Log(pl.id.Key(), runner.StorageInitializer), "Restarted with the emulator; files of revision %s are in place\n", pl.revision)
+	_, _ = fmt.Fprintf(p.deps.Deployer.Log(pl.id.Key(), runner.StorageInitializer), "The emulator was started again; files of revision %s are in place\n", pl.revision)
 	return p.deps.Deployer.Deploy(ctx, spec)
 }
 

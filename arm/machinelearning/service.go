@@ -55,6 +55,10 @@ type Deployer interface {
 	Deploy(ctx context.Context, spec runner.Spec) error
 	// Remove ends every instance of a deployment.
 	Remove(ctx context.Context, id string) error
+	// Inherit ends what an earlier process left running, except what Deploy may
+	// take over of these revisions by deployment; Disown ends that too.
+	Inherit(ctx context.Context, revisions map[string]string) error
+	Disown(id string)
 	// Logs is the end of one of a deployment's logs.
 	Logs(id string, kind runner.LogKind, tail int) string
 	// Log appends to one of a deployment's logs.

@@ -31,6 +31,7 @@ type emulatorFlags struct {
 	pull        bool
 	baseImages  map[string]string
 	sandbox     string
+	keep        time.Duration
 	rbacDelay   time.Duration
 	tokenCache  time.Duration
 	listen      string // of `up` alone
@@ -40,6 +41,7 @@ func (f *emulatorFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.runner, "runner", "auto", "where deployments run: auto, process or docker")
 	flags.StringVar(&f.sandbox, "sandbox", "auto", "namespaces of their own for instances of the process runner: auto (where this machine allows it), on or off")
+	flags.DurationVar(&f.keep, "keep-instances", time.Hour, "how long sandboxed instances go on when the emulator was killed, for the next amlocal up to take over")
 	flags.StringVar(&f.identityEnv, "identity-env", "both", "identity variables in instances: both, msi or identity")
 	flags.StringVar(&f.durability, "durability", "power", "what an acknowledged write survives: power loss, or the end of the process")
 	flags.StringVar(&f.conda, "conda", "strict", "strict refuses a conda file this machine cannot satisfy; relax uses what is there and says what it changed")
@@ -57,7 +59,7 @@ func (f *emulatorFlags) config(state string, port int) (amlocal.Config, error) {
 	c := amlocal.Config{
 		StateDir: state, Ephemeral: f.ephemeral, Port: port, Listen: f.listen, Runner: f.runner,
 		IdentityEnv: machinelearning.IdentityEnv(f.identityEnv), Offline: f.offline, World: f.world, AllowHosts: f.allowHosts,
-		Sandbox: process.SandboxMode(f.sandbox), SandboxAgent: "/proc/self/exe",
+		Sandbox: process.SandboxMode(f.sandbox), SandboxAgent: "/proc/self/exe", KeepInstances: f.keep,
 		Logf: logf, NetworkPool: f.networkPool, Pull: f.pull, BaseImages: f.baseImages, RBACDelay: f.rbacDelay, TokenCache: f.tokenCache,
 	}
 	switch f.durability {

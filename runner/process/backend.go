@@ -29,6 +29,8 @@ type Config struct {
 	ProxyURL func(instanceID, secret string) string
 	// CABundle is a file with the emulator's CA and the public roots.
 	CABundle string
+	// TrustStore is the same for Java, with its password.
+	TrustStore, TrustStorePassword string
 	// IdentityURL is the identity endpoint as a child reaches it.
 	IdentityURL string
 	// Images maps an image to the command line of a server on this machine.
@@ -47,6 +49,9 @@ type Config struct {
 	Agent   string
 	// Serve serves the sockets of a sandboxed instance until stop is called.
 	Serve func(spec runner.InstanceSpec, s sandbox.Sockets) (stop func())
+	// Abandoned is how long a sandboxed instance goes on when the emulator was
+	// killed, waiting for Adopt; 0 is a minute.
+	Abandoned time.Duration
 	// Clock is for progress lines; nil is the machine's.
 	Clock clock.Clock
 	// Logf gets the back end's own events; nil drops them.
@@ -64,6 +69,7 @@ type Backend struct {
 	pythons   []python     // found so far
 	searched  bool
 	targets   map[string]*instance // sandboxed ones by the address of their Target
+	orphans   map[string][]orphan  // left by an earlier process, by deployment
 
 	// noSandbox is why there is none; nil where there is.
 	noSandbox error
@@ -82,6 +88,9 @@ func New(cfg Config) (*Backend, error) {
 	if cfg.Logf == nil {
 		cfg.Logf = func(string, ...any) {}
 	}
+	if cfg.Abandoned <= 0 {
+		cfg.Abandoned = time.Minute
+	}
 	if cfg.Clock == nil {
 		cfg.Clock = clock.System{}
 	}
@@ -99,7 +108,7 @@ func New(cfg Config) (*Backend, error) {
 		return nil, fmt.Errorf("process: %w", err)
 	}
 	closeOnExec()
-	b := &Backend{cfg: cfg, instances: map[*instance]bool{}, ports: map[int]bool{}, targets: map[string]*instance{}}
+	b := &Backend{cfg: cfg, instances: map[*instance]bool{}, ports: map[int]bool{}, targets: map[string]*instance{}, orphans: map[string][]orphan{}}
 	if err := b.probe(); err != nil {
 		return nil, err
 	}
@@ -191,5 +200,6 @@ func (b *Backend) Close() error {
 		wg.Go(func() { _ = i.Stop(ctx) })
 	}
 	wg.Wait()
+	b.disownAll()
 	return nil
 }

@@ -17,6 +17,11 @@
 // read are copied for it where the emulator is root. A mapped command sees /usr,
 // its own file and the files its arguments name.
 //
+// A sandboxed instance outlives the emulator's process when that is killed, and
+// the Backend of the next one can take it over (runner.Adopter;
+// docs/decisions/0013): Inherit keeps those of the revisions asked for, Adopt
+// takes one, Disown ends the others.
+//
 // The rest of this comment is about plain children.
 //
 // Layout of an instance: StateDir/instances/ID/root is what would be "/" in

@@ -22,7 +22,7 @@ type instance struct {
 	b      *Backend
 	id     string
 	folder folder
-	cmd    *exec.Cmd
+	cmd    *exec.Cmd   // of a plain child
 	ports  map[int]int // container port to ours
 	main   int
 	client *http.Client
@@ -78,35 +78,33 @@ func (b *Backend) Start(ctx context.Context, spec runner.InstanceSpec) (_ runner
 	if err != nil {
 		return nil, err
 	}
-	i.main = i.ports[spec.Scoring.Port]
-	// Each probe on a connection of its own: a worker that serves one
-	// connection at a time must not be held by an idle one.
-	i.client = &http.Client{
-		Transport:     &http.Transport{Proxy: nil, DisableKeepAlives: true, DialContext: i.dial},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	i.connect(spec)
 	env := b.environ(spec, a, f, i.ports, warn)
 
 	// The record is there before the process is, so that none is ever
 	// unknown to a sweep.
 	rec := record{ID: spec.InstanceID, Mark: f.dir, Tmp: f.tmp}
+	if f.boxed {
+		rec.Protocol, rec.Key, rec.Deployment, rec.Revision = sandbox.Protocol, newKey(), spec.ID, spec.Revision
+		rec.Secret, rec.Since = spec.Secret, b.cfg.Clock.Now()
+		if rec.Fingerprint, err = b.fingerprint(rec.Key, spec.Spec, spec.Artifact); err != nil {
+			return nil, err
+		}
+	}
 	if err := rec.write(f.dir); err != nil {
 		return nil, err
 	}
 	if f.boxed {
-		if err := i.enter(ctx, spec, a, argv, env); err != nil {
-			return nil, err
-		}
-		if i.front, err = newFront(i.box, i.main); err != nil {
+		if err := i.enter(ctx, spec, a, argv, env, rec.Key); err != nil {
 			i.kill()
-			return nil, fmt.Errorf("process: no port: %w", err)
+			return nil, err
 		}
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
 		i.kill()
-		return nil, errors.New("process: the back end is closed")
+		return nil, errClosed
 	}
 	if !f.boxed {
 		i.command(spec, argv, env, files)
@@ -114,17 +112,47 @@ func (b *Backend) Start(ctx context.Context, spec runner.InstanceSpec) (_ runner
 			return nil, &runner.Failure{Kind: runner.Crashed, Cause: err, Message: fmt.Sprintf("%s cannot be started: %v", argv[0], err)}
 		}
 	}
-	rec.PID = i.cmd.Process.Pid
+	rec.PID = i.pid()
 	rec.Start, _ = startTime(rec.PID) // without it the sweep goes by the mark alone
 	if err := rec.write(f.dir); err != nil {
 		b.cfg.Logf("process: %v", err)
+	} else if f.boxed {
+		// From here on the next process can find it.
+		if err := i.box.Keep(); err != nil {
+			b.cfg.Logf("process: instance %s will end with the emulator: %v", i.id, err)
+		}
 	}
+	b.registerLocked(i)
+	return i, nil
+}
+
+var errClosed = errors.New("process: the back end is closed")
+
+// registerLocked makes an instance the back end's, and sees it out.
+func (b *Backend) registerLocked(i *instance) {
 	b.instances[i] = true
 	if i.front != nil {
 		b.targets[i.front.ln.Addr().String()] = i
 	}
 	go i.wait()
-	return i, nil
+}
+
+// connect says where the instance's server is going to answer.
+func (i *instance) connect(spec runner.InstanceSpec) {
+	i.main = i.ports[spec.Scoring.Port]
+	// Each probe on a connection of its own: a worker that serves one
+	// connection at a time must not be held by an idle one.
+	i.client = &http.Client{
+		Transport:     &http.Transport{Proxy: nil, DisableKeepAlives: true, DialContext: i.dial},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+func (i *instance) pid() int {
+	if i.box != nil {
+		return i.box.PID()
+	}
+	return i.cmd.Process.Pid
 }
 
 // command prepares a plain child.
@@ -141,8 +169,8 @@ func (i *instance) command(spec runner.InstanceSpec, argv, env []string, files [
 // kill ends a sandbox that nobody waits for yet.
 func (i *instance) kill() {
 	if i.box != nil {
-		_ = i.cmd.Process.Kill()
-		_ = i.cmd.Wait()
+		_ = i.box.Signal(syscall.SIGKILL)
+		i.box.Wait()
 	}
 }
 
@@ -177,12 +205,17 @@ func (i *instance) dial(ctx context.Context, network, address string) (net.Conn,
 
 // wait sees the child out, with all that it left behind.
 func (i *instance) wait() {
-	err := reap(i.cmd, i.folder.dir)
-	code := i.cmd.ProcessState.ExitCode()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		if signal, ok := exitSignal(exit.ProcessState); ok {
-			code = 128 + int(signal)
+	code := 0
+	if i.box != nil {
+		code = i.box.Wait()
+	} else {
+		err := reap(i.cmd, i.folder.dir)
+		code = i.cmd.ProcessState.ExitCode()
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			if signal, ok := exitSignal(exit.ProcessState); ok {
+				code = 128 + int(signal)
+			}
 		}
 	}
 	i.code.Store(int64(code))
@@ -258,8 +291,7 @@ func (i *instance) Stop(ctx context.Context) error {
 		return nil
 	default:
 	}
-	pid := i.cmd.Process.Pid
-	if err := killGroup(pid, syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := i.signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		i.b.cfg.Logf("process: SIGTERM to instance %s: %v", i.id, err)
 	}
 	select {
@@ -267,7 +299,15 @@ func (i *instance) Stop(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
-	_ = killGroup(pid, syscall.SIGKILL)
+	_ = i.signal(syscall.SIGKILL)
 	<-i.done
 	return nil
+}
+
+// signal reaches the whole group, in a sandbox by way of the agent.
+func (i *instance) signal(s syscall.Signal) error {
+	if i.box != nil {
+		return i.box.Signal(s)
+	}
+	return killGroup(i.cmd.Process.Pid, s)
 }

@@ -30,12 +30,11 @@ const (
 	SandboxOn   SandboxMode = "on"
 )
 
-// insideBundle is where a sandboxed instance finds the certificates.
-const insideBundle = "/run/amlocal/ca.pem"
-
-// abandoned is how long an instance outlives an emulator that was killed; the
-// next one of the same state folder ends it sooner.
-const abandoned = time.Minute
+// Where a sandboxed instance finds the certificates; the store is Java's.
+const (
+	insideBundle = "/run/amlocal/ca.pem"
+	insideStore  = "/run/amlocal/truststore.p12"
+)
 
 // probe finds out once whether sandboxes work here.
 func (b *Backend) probe() error {
@@ -156,13 +155,13 @@ func holdsPrivate(dir string) bool {
 	return err == nil && (dir == "/" || home == dir || strings.HasPrefix(home, strings.TrimSuffix(dir, "/")+"/"))
 }
 
-// enter starts the instance in a sandbox, i.box then.
-func (i *instance) enter(ctx context.Context, spec runner.InstanceSpec, a artifact, argv, env []string) error {
+// enter starts the instance in a sandbox and serves it.
+func (i *instance) enter(ctx context.Context, spec runner.InstanceSpec, a artifact, argv, env []string, key string) error {
 	b, f := i.b, i.folder
 	c := sandbox.Config{
-		Argv: argv, Env: env, Dir: f.workDir(spec), Folder: f.dir, MemoryMiB: spec.MemoryMiB, Abandoned: abandoned,
+		Argv: argv, Env: env, Dir: f.workDir(spec), Folder: f.dir, MemoryMiB: spec.MemoryMiB, Abandoned: b.cfg.Abandoned, Key: key,
 		Writable: []sandbox.Bind{{Source: f.home, Target: sandbox.Home}, {Source: f.tmp, Target: "/tmp"}},
-		Files:    map[string]string{},
+		Files:    map[string][]byte{},
 	}
 	for n, path := range a.Folders {
 		source := path
@@ -180,26 +179,38 @@ func (i *instance) enter(ctx context.Context, spec runner.InstanceSpec, a artifa
 		}
 		c.Binds = append(c.Binds, sandbox.Bind{Source: source, Target: m.Target})
 	}
-	if b.cfg.CABundle != "" {
-		raw, err := os.ReadFile(b.cfg.CABundle)
+	for inside, path := range map[string]string{insideBundle: b.cfg.CABundle, insideStore: b.cfg.TrustStore} {
+		if path == "" {
+			continue
+		}
+		raw, err := os.ReadFile(path)
 		if err != nil {
 			return fmt.Errorf("process: %w", err)
 		}
-		c.Files[insideBundle] = string(raw)
+		c.Files[inside] = raw
 	}
-	var err error
-	if i.box, err = sandbox.Start(ctx, b.cfg.Agent, c, markEnv+"="+f.dir, spec.Log); err != nil {
+	box, err := sandbox.Start(ctx, b.cfg.Agent, c, markEnv+"="+f.dir, spec.Log)
+	if err != nil {
 		if errors.Is(err, sandbox.ErrExec) {
 			return &runner.Failure{Kind: runner.Crashed, Cause: err, Message: err.Error()}
 		}
 		return fmt.Errorf("process: no sandbox for instance %s: %w", i.id, err)
 	}
-	i.cmd = i.box.Cmd
-	sockets := i.box.Sockets
+	return i.occupy(spec, box)
+}
+
+// occupy makes a sandbox the instance's: what it dials is served, and its
+// scoring port gets an address of this machine.
+func (i *instance) occupy(spec runner.InstanceSpec, box *sandbox.Process) (err error) {
+	i.box = box
+	sockets := box.Sockets
 	for _, ln := range []*net.Listener{&sockets.NamesStream, &sockets.TLS, &sockets.Identity, &sockets.Metadata} {
 		*ln = limit(*ln)
 	}
-	i.stopServing = b.cfg.Serve(spec, sockets)
+	i.stopServing = i.b.cfg.Serve(spec, sockets)
+	if i.front, err = newFront(box, i.main); err != nil {
+		return fmt.Errorf("process: no port: %w", err)
+	}
 	return nil
 }
 

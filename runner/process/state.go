@@ -20,6 +20,26 @@ type record struct {
 	PID   int    `json:"pid,omitempty"`
 	Start string `json:"start,omitempty"`
 	Tmp   string `json:"tmp"`
+
+	// Of a sandboxed one, which can be taken over: by which protocol, with
+	// which key, and what it is. The folder is its owner's alone, as is the
+	// process that has the secret in its environment.
+	Protocol    int       `json:"protocol,omitempty"`
+	Key         string    `json:"key,omitempty"`
+	Fingerprint string    `json:"fingerprint,omitempty"`
+	Deployment  string    `json:"deployment,omitempty"`
+	Revision    string    `json:"revision,omitempty"`
+	Secret      string    `json:"secret,omitempty"`
+	Since       time.Time `json:"since,omitzero"`
+}
+
+// alive says whether the recorded process still runs.
+func (r record) alive() bool {
+	if r.PID <= 1 || r.Start == "" {
+		return false
+	}
+	now, err := startTime(r.PID)
+	return err == nil && now == r.Start
 }
 
 const recordFile = "process.json"
@@ -47,6 +67,12 @@ func (r record) write(dir string) error {
 // On Linux, descendants whose leader is gone are found by the mark in their
 // environment.
 func SweepState(ctx context.Context, stateDir string) error {
+	return eachRecorded(ctx, stateDir, func(dir string, rec *record) error { return endRecorded(ctx, dir, rec) })
+}
+
+// eachRecorded visits every instance's folder. rec is nil where there is no
+// record, or not one of that folder.
+func eachRecorded(ctx context.Context, stateDir string, visit func(dir string, rec *record) error) error {
 	entries, err := os.ReadDir(instancesDir(stateDir))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -61,35 +87,39 @@ func SweepState(ctx context.Context, stateDir string) error {
 		}
 		dir := filepath.Join(instancesDir(stateDir), e.Name())
 		raw, err := os.ReadFile(filepath.Join(dir, recordFile))
-		var rec record
-		if err == nil && json.Unmarshal(raw, &rec) == nil && rec.ID == e.Name() {
-			if rec.PID > 1 && rec.Start != "" {
-				if now, err := startTime(rec.PID); err == nil && now == rec.Start {
-					_ = killGroup(rec.PID, syscall.SIGKILL)
-					awaitGone(ctx, rec)
-				}
-			}
-			if filepath.Base(rec.Mark) == rec.ID {
-				killMarked(rec.Mark)
-			}
+		rec := &record{}
+		if err != nil || json.Unmarshal(raw, rec) != nil || rec.ID != e.Name() {
+			rec = nil
 		}
-		f := folder{dir: dir}
-		// Only a folder that layOut can have made is removed outside ours.
-		if filepath.Dir(rec.Tmp) == filepath.Clean(os.TempDir()) && len(filepath.Base(rec.Tmp)) > 4 && filepath.Base(rec.Tmp)[:4] == "aml-" {
-			f.tmp = rec.Tmp
-		}
-		if err := f.remove(); err != nil {
-			problems = append(problems, err)
-		}
+		problems = append(problems, visit(dir, rec))
 	}
 	return errors.Join(problems...)
+}
+
+// endRecorded ends an instance and removes what it left.
+func endRecorded(ctx context.Context, dir string, rec *record) error {
+	f := folder{dir: dir}
+	if rec != nil {
+		if rec.alive() {
+			_ = killGroup(rec.PID, syscall.SIGKILL)
+			awaitGone(ctx, *rec)
+		}
+		if filepath.Base(rec.Mark) == rec.ID {
+			killMarked(rec.Mark)
+		}
+		// Only a folder that layOut can have made is removed outside ours.
+		if base := filepath.Base(rec.Tmp); filepath.Dir(rec.Tmp) == filepath.Clean(os.TempDir()) && len(base) > 4 && base[:4] == "aml-" {
+			f.tmp = rec.Tmp
+		}
+	}
+	return f.remove()
 }
 
 // awaitGone waits until a killed process has left, so that its files can be
 // removed for good.
 func awaitGone(ctx context.Context, rec record) {
 	for range 200 {
-		if now, err := startTime(rec.PID); err != nil || now != rec.Start {
+		if !rec.alive() {
 			return
 		}
 		select {

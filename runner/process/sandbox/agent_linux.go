@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -21,6 +22,8 @@ import (
 const (
 	configFD  = 3
 	controlFD = 4
+	outputFD  = 5 // where the command's output is read
+	spoolFD   = 6 // where it is kept while no emulator is there
 )
 
 // Main takes over if this process was started as an agent, and returns at once
@@ -39,7 +42,9 @@ type agent struct {
 	control *net.UnixConn
 	socket  *net.UnixListener
 	sockets []*os.File // held, so that their descriptors stay open
+	output  *spool
 	child   int
+	takers  chan *net.UnixConn // emulators that proved themselves
 }
 
 // stepError is a failed step.
@@ -61,7 +66,7 @@ func step(name string, err error) error {
 func agentMain() int {
 	// Capabilities are a thread's: the one that drops them starts the command.
 	runtime.LockOSThread()
-	a := &agent{}
+	a := &agent{takers: make(chan *net.UnixConn)}
 	if err := a.begin(); err != nil {
 		fmt.Fprintln(os.Stderr, agentName+":", err)
 		return 125
@@ -104,7 +109,8 @@ func (a *agent) begin() error {
 	if a.control, ok = conn.(*net.UnixConn); !ok {
 		return errors.New("control socket: of another kind")
 	}
-	return nil
+	a.output, err = newSpool(outputFD, spoolFD)
+	return err
 }
 
 // setUp is everything but the command: what Probe tries.
@@ -168,47 +174,133 @@ func (a *agent) report(err error) error {
 	if marshalErr != nil {
 		return marshalErr
 	}
+	if err != nil {
+		return send(a.control, raw)
+	}
+	return send(a.control, raw, a.sockets...)
+}
+
+// send writes one message with the files' descriptors.
+func send(c *net.UnixConn, raw []byte, files ...*os.File) error {
 	var rights []byte
-	if err == nil {
-		fds := make([]int, len(a.sockets))
-		for i, f := range a.sockets {
+	if len(files) > 0 {
+		fds := make([]int, len(files))
+		for i, f := range files {
 			fds[i] = int(f.Fd()) //nolint:gosec // a descriptor
 		}
 		rights = unix.UnixRights(fds...)
 	}
-	_, _, sendErr := a.control.WriteMsgUnix(raw, rights, nil)
-	return sendErr
+	_, _, err := c.WriteMsgUnix(raw, rights, nil)
+	return err
 }
 
 // run waits for the command's end, which is the agent's and, process 1 leaving,
-// that of all it started.
+// that of all it started. An emulator that goes before it asked to Keep takes
+// the sandbox with it; after that the next one has Abandoned to come.
 func (a *agent) run() int {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
-	ended := make(chan int, 1)
-	go func() { ended <- a.reap() }()
+	done := make(chan int, 1)
+	go func() { done <- a.reap() }()
 	go a.serveEmulator()
-	abandoned := make(chan struct{})
-	go func() {
-		_, _ = io.Copy(io.Discard, a.control)
-		close(abandoned)
-	}()
+	kept := false
+	gone := a.watch(&kept)
 	var enough <-chan time.Time
 	for {
 		select {
-		case code := <-ended:
-			return code
+		case code := <-done:
+			return a.leave(code, gone == nil || within(gone, 0))
 		case s := <-signals:
 			if number, ok := s.(syscall.Signal); ok {
 				_ = unix.Kill(-a.child, number)
 			}
-		case <-abandoned:
-			abandoned = nil
-			enough = time.After(a.config.Abandoned)
+		case <-gone:
+			if !kept {
+				return 128 + int(unix.SIGKILL)
+			}
+			gone, enough = nil, time.After(a.config.Abandoned)
+			a.output.begin()
+		case c := <-a.takers:
+			if gone != nil && !within(gone, predecessorTimeout) {
+				_ = c.Close() // it lives: nobody may take its place
+				continue
+			}
+			if !kept {
+				return 128 + int(unix.SIGKILL)
+			}
+			if gone != nil {
+				gone, enough = nil, time.After(a.config.Abandoned)
+			}
+			if err := a.handOver(c); err != nil {
+				_ = c.Close()
+				a.output.begin()
+				continue
+			}
+			gone, enough = a.watch(&kept), nil
 		case <-enough:
-			return 128 + int(unix.SIGKILL)
+			a.output.say(fmt.Sprintf("amlocal: no emulator came back within %s: the instance is ended", a.config.Abandoned))
+			return a.leave(128+int(unix.SIGKILL), true)
 		}
 	}
+}
+
+// watch tells when the emulator at the other end of the control socket is gone,
+// and whether it asked to keep the sandbox before; kept may be read then.
+func (a *agent) watch(kept *bool) <-chan struct{} {
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		var buf [16]byte
+		for {
+			n, err := a.control.Read(buf[:])
+			if err != nil || n == 0 { // a socket of messages ends with an empty one
+				return
+			}
+			*kept = true
+		}
+	}()
+	return gone
+}
+
+// predecessorTimeout bounds how long a killed emulator may take to be gone when
+// the next one is there already.
+const predecessorTimeout = 2 * time.Second
+
+func within(happened <-chan struct{}, limit time.Duration) bool {
+	select {
+	case <-happened:
+		return true
+	case <-time.After(limit):
+		return false
+	}
+}
+
+// handOver gives everything to the next emulator.
+func (a *agent) handOver(c *net.UnixConn) error {
+	a.output.stop()
+	raw, err := json.Marshal(report{})
+	if err != nil {
+		return err
+	}
+	if err := send(c, raw, append(slices.Clone(a.sockets), a.output.from)...); err != nil {
+		return err
+	}
+	_ = a.control.Close()
+	a.control = c
+	return nil
+}
+
+// leave is the last thing: what the command printed is put where someone finds
+// it, and its code told.
+func (a *agent) leave(code int, abandoned bool) int {
+	if abandoned {
+		a.output.finish()
+		return code
+	}
+	if raw, err := json.Marshal(ended{Exit: code}); err == nil {
+		_ = send(a.control, raw)
+	}
+	return code
 }
 
 // reap sees every process of the namespace out and answers the command's code.
@@ -237,19 +329,36 @@ func (a *agent) serveEmulator() {
 			time.Sleep(10 * time.Millisecond) // out of descriptors: some will end
 			continue
 		}
-		go answerDial(c)
+		go a.answer(c)
 	}
 }
 
 const dialTimeout = 10 * time.Second
 
-func answerDial(c *net.UnixConn) {
-	defer c.Close() //nolint:errcheck // the answer is sent
-	var request [2]byte
-	if n, err := c.Read(request[:]); err != nil || n != len(request) {
+// answer serves one connection to the agent's socket. The folder it lies in is
+// the emulator's user's alone; another user's process is turned away all the
+// same.
+func (a *agent) answer(c *net.UnixConn) {
+	if _, err := peer(c); err != nil {
+		_ = c.Close()
 		return
 	}
-	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(int(binary.BigEndian.Uint16(request[:]))))
+	var request [maxHello]byte
+	n, err := c.Read(request[:])
+	switch {
+	case err == nil && n == 2:
+		answerDial(c, binary.BigEndian.Uint16(request[:]))
+	case err == nil && n > 2:
+		if proveAgent(c, a.config.Key, request[:n]) == nil {
+			a.takers <- c
+			return
+		}
+	}
+	_ = c.Close()
+}
+
+func answerDial(c *net.UnixConn, port uint16) {
+	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port)))
 	inside, err := net.DialTimeout("tcp4", address, dialTimeout)
 	if err == nil {
 		err = sendConn(c, inside)

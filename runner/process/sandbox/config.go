@@ -19,14 +19,17 @@ type Config struct {
 	Binds    []Bind
 	Writable []Bind
 	// Files are written into the root, by path.
-	Files map[string]string
+	Files map[string][]byte
 	// Folder is the host's, private to the instance: the agent's socket and
 	// its mount point are made in it.
 	Folder string
 	// MemoryMiB bounds the data of each process; 0 does not.
 	MemoryMiB int
-	// Abandoned is how long the instance outlives an emulator that died.
+	// Abandoned is how long the instance outlives an emulator that died after
+	// Keep. Key is a secret of the sandbox's own: whoever takes it over proves
+	// to have it, and so does the agent. Without it nobody can.
 	Abandoned time.Duration
+	Key       string
 
 	// Probe sets everything up and runs nothing.
 	Probe bool
@@ -103,9 +106,28 @@ type report struct {
 	Exec  bool   `json:"exec,omitempty"`
 }
 
-// How the emulator asks for a connection: one message with the port; the answer
-// is a zero byte with the socket attached, or the error's text.
-const socketName = "agent.sock"
+// ended is the agent's last message over its control socket: the command's exit
+// code, which an emulator that did not start it cannot learn otherwise.
+type ended struct {
+	Exit int `json:"exit"`
+}
+
+// What the agent's folder holds. The socket takes connections of two kinds, told
+// apart by the first message. Two bytes ask for a connection to that port; the
+// answer is a zero byte with the socket attached, or the error's text. A hello
+// takes the sandbox over: both sides prove that they have the key, then the
+// connection is the control socket. The output file has what the command printed
+// while no emulator was there.
+const (
+	socketName = "agent.sock"
+	// OutputFile is the latter's name, for whoever finds a sandbox that ended
+	// meanwhile.
+	OutputFile = "output"
+)
+
+// Protocol is the version of how an agent is taken over. One that was started
+// with another version is to be ended instead.
+const Protocol = 1
 
 // Close closes them all.
 func (s Sockets) Close() {

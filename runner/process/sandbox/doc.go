@@ -13,6 +13,12 @@
 // it belongs to. The other way round the emulator asks for a connection to a
 // port inside and gets the connected socket.
 //
+// A sandbox that was told to Keep outlives its emulator, and Adopt takes it over:
+// the agent holds copies of its sockets and of the command's output, which it
+// puts into a file while nobody reads it. Both sides prove that they have the
+// sandbox's key first. The agent's socket lies in the instance's folder, which
+// nothing inside can see and other users may not enter.
+//
 // The root: /usr, what of /etc programs need, the binds asked for, all
 // read-only; a private /tmp and home folder; /dev with the harmless devices; a
 // /proc that shows the instance's own processes. No /sys, no /run, no home

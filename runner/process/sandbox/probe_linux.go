@@ -24,7 +24,7 @@ func Probe(ctx context.Context, agent, dir string) error {
 		return err
 	}
 	p.Close()
-	_ = p.Cmd.Wait()
+	p.Wait()
 	return nil
 }
 

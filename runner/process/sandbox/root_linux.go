@@ -189,14 +189,21 @@ func (r *root) bind(b Bind, attributes uint64) error {
 	return nil
 }
 
-func (r *root) files(extra map[string]string) error {
-	all := maps.Clone(ownSettings)
-	maps.Copy(all, extra)
-	for path, text := range all {
+func (r *root) files(extra map[string][]byte) error {
+	all := maps.Clone(extra)
+	if all == nil {
+		all = map[string][]byte{}
+	}
+	for path, text := range ownSettings {
+		if _, ok := all[path]; !ok {
+			all[path] = []byte(text)
+		}
+	}
+	for path, content := range all {
 		at := r.path(path)
 		err := os.MkdirAll(filepath.Dir(at), 0o755)
 		if err == nil {
-			err = os.WriteFile(at, []byte(text), 0o644)
+			err = os.WriteFile(at, content, 0o644)
 		}
 		if err != nil {
 			return step("write "+path, err)

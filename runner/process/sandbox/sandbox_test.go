@@ -97,8 +97,8 @@ func box(t *testing.T, act string, change func(*sandbox.Config)) (*sandbox.Proce
 		return nil, out, err
 	}
 	t.Cleanup(func() {
-		_ = p.Cmd.Process.Kill()
-		_ = p.Cmd.Wait()
+		_ = p.Signal(syscall.SIGKILL)
+		p.Wait()
 		p.Close()
 	})
 	return p, out, nil
@@ -136,8 +136,8 @@ func look(t *testing.T, change func(*sandbox.Config), args ...string) map[string
 			change(c)
 		}
 	})
-	if err := p.Cmd.Wait(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	if code := p.Wait(); code != 0 {
+		t.Fatalf("code %d\n%s", code, out)
 	}
 	got := map[string]outcome{}
 	if err := json.Unmarshal([]byte(out.String()), &got); err != nil {
@@ -156,6 +156,11 @@ func actInside(act string) int {
 		http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "inside "+r.Host) })
 		fmt.Println("serving")
 		fmt.Println(http.ListenAndServe("127.0.0.1:5001", nil))
+	case "count":
+		return countInside()
+	case "words":
+		time.Sleep(300 * time.Millisecond)
+		fmt.Println("last words")
 	case "sleep":
 		fmt.Println("sleeping")
 		time.Sleep(time.Minute)
@@ -167,6 +172,44 @@ func actInside(act string) int {
 		fmt.Println("got it", len(hoard))
 	}
 	return 0
+}
+
+// countInside prints numbers, dials for whoever connects to port 5001, and ends
+// with code 7 when someone connects to port 5002.
+func countInside() int {
+	end := make(chan struct{})
+	dialler, err := net.Listen("tcp", "127.0.0.1:5001")
+	ender, err2 := net.Listen("tcp", "127.0.0.1:5002")
+	if err != nil || err2 != nil {
+		fmt.Println(err, err2)
+		return 1
+	}
+	go func() {
+		_, _ = ender.Accept()
+		close(end)
+	}()
+	go func() {
+		for {
+			c, err := dialler.Accept()
+			if err != nil {
+				return
+			}
+			address, _ := io.ReadAll(c)
+			if to, err := net.Dial("tcp", string(address)); err == nil {
+				_, _ = io.WriteString(to, "from inside")
+				_ = to.Close()
+			}
+			_ = c.Close()
+		}
+	}()
+	for n := 0; ; n++ {
+		select {
+		case <-end:
+			return 7
+		case <-time.After(time.Millisecond):
+			fmt.Println(n)
+		}
+	}
 }
 
 func try(f func() (string, error)) outcome {
@@ -401,19 +444,17 @@ func TestEnds(t *testing.T) {
 	needSandbox(t)
 	t.Run("its own code", func(t *testing.T) {
 		p, _ := mustBox(t, "exit 7", nil)
-		_ = p.Cmd.Wait()
-		if code := p.Cmd.ProcessState.ExitCode(); code != 7 {
+		if code := p.Wait(); code != 7 {
 			t.Errorf("code %d", code)
 		}
 	})
 	t.Run("SIGTERM reaches the command", func(t *testing.T) {
 		p, out := mustBox(t, "sleep", nil)
 		eventually(t, "it sleeps", func() bool { return strings.Contains(out.String(), "sleeping") })
-		if err := p.Cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		if err := p.Signal(syscall.SIGTERM); err != nil {
 			t.Fatal(err)
 		}
-		_ = p.Cmd.Wait()
-		if code := p.Cmd.ProcessState.ExitCode(); code != 143 {
+		if code := p.Wait(); code != 143 {
 			t.Errorf("code %d, want 143", code)
 		}
 	})
@@ -422,18 +463,18 @@ func TestEnds(t *testing.T) {
 			c.Argv, c.Binds = []string{"/bin/sh", "-c", "setsid sleep 300 & echo here; wait"}, nil
 		})
 		eventually(t, "it runs", func() bool { return strings.Contains(out.String(), "here") })
-		if err := p.Cmd.Process.Kill(); err != nil {
+		if err := p.Signal(syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
 		// The daemon held the output open: Wait ends because it is gone.
-		p.Cmd.WaitDelay = 0
-		_ = p.Cmd.Wait()
+		if code := p.Wait(); code != 137 {
+			t.Errorf("code %d, want 137", code)
+		}
 	})
 	t.Run("abandoned", func(t *testing.T) {
 		p, _ := mustBox(t, "sleep", func(c *sandbox.Config) { c.Abandoned = 10 * time.Millisecond })
 		p.Close()
-		_ = p.Cmd.Wait()
-		if code := p.Cmd.ProcessState.ExitCode(); code != 137 {
+		if code := p.Wait(); code != 137 {
 			t.Errorf("code %d, want 137", code)
 		}
 	})
@@ -466,9 +507,8 @@ func TestRefusals(t *testing.T) {
 func TestMemory(t *testing.T) {
 	needSandbox(t)
 	p, out := mustBox(t, "hoard", func(c *sandbox.Config) { c.MemoryMiB = 512 })
-	_ = p.Cmd.Wait()
-	if strings.Contains(out.String(), "got it") || p.Cmd.ProcessState.ExitCode() == 0 {
-		t.Errorf("1 GiB was given: %d %s", p.Cmd.ProcessState.ExitCode(), out)
+	if code := p.Wait(); strings.Contains(out.String(), "got it") || code == 0 {
+		t.Errorf("1 GiB was given: %d %s", code, out)
 	}
 }
 
