@@ -133,6 +133,23 @@ func (a *vaultAdapter) Vault(ctx context.Context, name string) (vault.Vault, boo
 	return out, true, nil
 }
 
+// secretAdapter is the key vaults as machinelearning uses them.
+type secretAdapter struct{ vaults *vault.Service }
+
+func (a secretAdapter) UsesRoles(ctx context.Context, name string) (uses, exists bool, err error) {
+	v, ok, err := a.vaults.Vault(ctx, name)
+	return v.RBAC, ok, err
+}
+
+func (a secretAdapter) Read(ctx context.Context, who azure.Principal, name, secret, version string) (string, azure.Decision, error) {
+	value, err := a.vaults.Read(ctx, who, name, secret, version)
+	var refused *vault.ReadError
+	if errors.As(err, &refused) {
+		return "", refused.Decision, err
+	}
+	return value, azure.Decision{}, err
+}
+
 // identityAdapter shows an endpoint's identities to its instances, and a shell's
 // to the shell.
 type identityAdapter struct {

@@ -250,7 +250,7 @@ func (e *Emulator) wire(ctx context.Context) (err error) {
 		Documents: e.store, Clock: c.Clock, Operations: e.operations, Audit: e.audit, Authorizer: e.rbac,
 		Directory: e.entra, Assignments: e.assignments, Identities: identities,
 		Blobs:    &blobAdapter{blobs: e.blobs, accounts: accounts},
-		Deployer: e.manager, Seal: e.seal, TenantID: azure.SeedTenantID, Dir: e.path("deployments"), IdentityEnv: c.IdentityEnv, Logf: c.Logf,
+		Deployer: e.manager, Vaults: secretAdapter{e.vaults}, Seal: e.seal, TenantID: azure.SeedTenantID, Dir: e.path("deployments"), IdentityEnv: c.IdentityEnv, Logf: c.Logf,
 	}); err != nil {
 		return err
 	}

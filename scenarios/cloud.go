@@ -34,7 +34,8 @@ const (
 // them knows of an emulator but the transport's proxy and roots, which are what
 // HTTPS_PROXY and SSL_CERT_FILE would set.
 type cloud struct {
-	http *http.Client
+	http       *http.Client
+	credential azcore.TokenCredential
 
 	accounts     *armstorage.AccountsClient
 	containers   *armstorage.BlobContainersClient
@@ -46,6 +47,7 @@ type cloud struct {
 	codes        *armmachinelearning.CodeVersionsClient
 	models       *armmachinelearning.ModelVersionsClient
 	environments *armmachinelearning.EnvironmentVersionsClient
+	connections  *armmachinelearning.WorkspaceConnectionsClient
 	endpoints    *armmachinelearning.OnlineEndpointsClient
 	deployments  *armmachinelearning.OnlineDeploymentsClient
 }
@@ -71,6 +73,7 @@ func connect(access amlocal.Access) (*cloud, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.credential = credential
 	options := &arm.ClientOptions{ClientOptions: c.options()}
 	const subscription = azure.SeedSubscriptionID
 	storage, err := armstorage.NewClientFactory(subscription, credential, options)
@@ -94,6 +97,7 @@ func connect(access amlocal.Access) (*cloud, error) {
 	c.roles, c.assignments = authorization.NewRoleDefinitionsClient(), authorization.NewRoleAssignmentsClient()
 	c.workspaces, c.datastores = ml.NewWorkspacesClient(), ml.NewDatastoresClient()
 	c.codes, c.models, c.environments = ml.NewCodeVersionsClient(), ml.NewModelVersionsClient(), ml.NewEnvironmentVersionsClient()
+	c.connections = ml.NewWorkspaceConnectionsClient()
 	c.endpoints, c.deployments = ml.NewOnlineEndpointsClient(), ml.NewOnlineDeploymentsClient()
 	return c, nil
 }

@@ -15,8 +15,9 @@ type endpointFile struct {
 	AuthMode string        `yaml:"auth_mode"`
 	Identity *identityFile `yaml:"identity"`
 
-	Tags    map[string]string `yaml:"tags"`
-	Traffic map[string]int32  `yaml:"traffic"`
+	Tags       map[string]string `yaml:"tags"`
+	Properties map[string]string `yaml:"properties"`
+	Traffic    map[string]int32  `yaml:"traffic"`
 }
 
 type identityFile struct {

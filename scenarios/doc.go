@@ -12,4 +12,9 @@
 // After the documented part the flow goes on where Azure would refuse: the role
 // is removed, a second deployment fails with its script's traceback, `why` says
 // what is missing, and what it proposes is applied and mends it.
+//
+// The scenario secrets is about environment variables that are filled from a
+// workspace connection and from a key vault, with either kind of identity: the
+// first deployment is refused for want of a role, `why` names it, the second
+// gets the values.
 package scenarios

@@ -52,6 +52,27 @@ func TestInContainers(t *testing.T) {
 	}
 }
 
+// TestSecretsInContainers plays the story of the secrets with containers.
+func TestSecretsInContainers(t *testing.T) {
+	if err := docker.Available(t.Context(), ""); err != nil {
+		covers.NotRun(t, "docker", "no engine answers")
+	}
+	program, err := agent()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for scorer, image := range map[string]string{"go": goImage, "python": pythonBase} {
+		t.Run(scorer, func(t *testing.T) {
+			if !docker.HasImages(t.Context(), "", image) {
+				covers.NotRun(t, "docker "+scorer, "the engine has no image "+image+"; make base-image sample-image")
+			}
+			covers.C(t, goSDK, "R-704", "R-705", "R-706", "R-707", "R-708", "R-709", "R-711", "R-1054")
+			text := run(t, "secrets", func(o *Options) { o.Runner, o.Scorer, o.AgentBinary = "docker", scorer, program })
+			inOrder(t, text, append([]string{"runner=docker scorer=" + scorer + " because"}, secretsStory...)...)
+		})
+	}
+}
+
 func TestChooseImage(t *testing.T) {
 	for _, tt := range []struct{ scorer, want string }{
 		{"java", `--scorer "java"`},

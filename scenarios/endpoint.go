@@ -41,6 +41,12 @@ func (c *cloud) createEndpoint(ctx context.Context, e *endpointFile) (*ml.Online
 			body.Identity.UserAssignedIdentities[u.ResourceID] = &ml.UserAssignedIdentity{}
 		}
 	}
+	for name, value := range e.Properties {
+		if body.Properties.Properties == nil {
+			body.Properties.Properties = map[string]*string{}
+		}
+		body.Properties.Properties[name] = &value
+	}
 	poller, err := c.endpoints.BeginCreateOrUpdate(ctx, group, workspace, e.Name, body, nil)
 	if err != nil {
 		return nil, err

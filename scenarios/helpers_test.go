@@ -125,6 +125,16 @@ func scenario(t *testing.T, name string) Scenario {
 	return s
 }
 
+// blobScenarios are the how-to's two.
+func blobScenarios() (out []Scenario) {
+	for _, s := range List() {
+		if s.readsBlob() {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
 // flowOf is a flow on a session, prepared: account, endpoint and identity are
 // there, and no role on the account.
 func flowOf(t *testing.T, s *session, name, scorer string) *flow {

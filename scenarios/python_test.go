@@ -44,7 +44,7 @@ func TestScripts(t *testing.T) {
 			} else {
 				t.Parallel()
 			}
-			for _, sc := range List() {
+			for _, sc := range blobScenarios() {
 				t.Run(sc.Name, func(t *testing.T) {
 					f := flowOf(t, s, sc.Name, "python")
 					must(t, f.permit(t.Context()))
@@ -242,7 +242,7 @@ func (f *scriptFlow) probe(t *testing.T, name string) found {
 
 func TestAroundTheScript(t *testing.T) {
 	covers.C(t, goSDK, "R-107", "R-137", "R-207", "R-501", "R-502", "R-503", "R-504", "R-505", "R-506", "R-507", "R-508", "R-518", "R-519", "R-524", "R-525", "R-1008")
-	for _, sc := range List() {
+	for _, sc := range blobScenarios() {
 		t.Run(sc.Name, func(t *testing.T) {
 			f := scriptsOn(t, sc.Name)
 			pose(t, f.session)

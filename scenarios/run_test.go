@@ -109,6 +109,54 @@ func TestPythonStory(t *testing.T) {
 	contains(t, "the script's own frames", text, "Traceback (most recent call last):", `score_managedidentity.py", line `, "in init")
 }
 
+// secretsStory is what the scenario secrets tells, whatever runs in the
+// deployments.
+var secretsStory = []string{
+	"create connection my-connection",
+	"set secret my-password in amlocal-ws-vault",
+	"create endpoint my-secrets-sai",
+	"Azure Machine Learning Workspace Connection Secrets Reader at amlocal-ws",
+	"create deployment blue: must fail",
+	"SecretsInjectionError: The environment variable 'VAULT_PASSWORD'",
+	"Key Vault Secrets User",
+	"amlocal why",
+	"Microsoft.KeyVault/vaults/secrets/getSecret/action (data action)",
+	"asked by my-secrets-sai/blue",
+	`--role "Key Vault Secrets User" --scope /subscriptions/`,
+	"create deployment blue again\n",
+	"Secret API_KEY: 26 characters, sha256 ",
+	"Secret VAULT_PASSWORD: 26 characters, sha256 ",
+	"show deployment blue",
+	"score\n          | [",
+	"delete endpoint my-secrets-sai",
+	"create user-assigned identity my-secrets-identity",
+	"create deployment blue: must fail",
+	"SecretsInjectionError: The environment variable 'API_",
+	"connections/listsecrets/action",
+	"amlocal why",
+	"asked by my-secrets-uai/blue",
+	`--role "Azure Machine Learning Workspace Connection Secrets Reader" --scope /subscriptions/`,
+	"create deployment blue again\n",
+	"Secret API_KEY: 26 characters, sha256 ",
+	"Secret VAULT_PASSWORD: 26 characters, sha256 ",
+	"score\n          | [",
+	"delete identity my-secrets-identity",
+	"ok: scenario secrets",
+}
+
+func TestSecrets(t *testing.T) {
+	t.Parallel()
+	covers.C(t, goSDK, "R-213", "R-218", "R-221", "R-702", "R-703", "R-704", "R-705", "R-706", "R-707", "R-708", "R-709", "R-710", "R-711", "R-713", "R-1054")
+	inOrder(t, run(t, "secrets", func(o *Options) { o.Scorer = "go" }), secretsStory...)
+}
+
+// TestSecretsInPython is the same story with a script that has no code for it.
+func TestSecretsInPython(t *testing.T) {
+	needPython(t)
+	covers.C(t, goSDK, "R-709", "R-710", "R-711")
+	inOrder(t, run(t, "secrets", func(o *Options) { o.Offline = true }), append([]string{"scorer=python"}, secretsStory...)...)
+}
+
 func TestRunRefuses(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

@@ -22,6 +22,9 @@ type Scenario struct {
 	identity                     string // of the user-assigned identity; "" for a system-assigned one
 }
 
+// readsBlob tells the how-to's flows from the one about secrets.
+func (s Scenario) readsBlob() bool { return s.account != "" }
+
 // List names the scenarios there are.
 func List() []Scenario {
 	return []Scenario{
@@ -35,6 +38,7 @@ func List() []Scenario {
 			endpointFile: "1-uai-create-endpoint.yml", deploymentFile: "2-uai-deployment.yml",
 			account: "uaidemostorage", identity: "my-uai",
 		},
+		{Name: "secrets", Title: "secrets of a connection and of a key vault in environment variables, read with either identity"},
 	}
 }
 
@@ -128,8 +132,11 @@ func Run(ctx context.Context, name string, options Options) (err error) {
 	}
 	defer func() { err = joinClose(err, s) }()
 	s.announce()
-	f := &flow{session: s, scenario: scenario, scorer: chosen.scorer, variant: options.Variant, blue: "blue", green: "green"}
-	if err := f.play(ctx); err != nil {
+	play := (&flow{session: s, scenario: scenario, scorer: chosen.scorer, variant: options.Variant, blue: "blue", green: "green"}).play
+	if !scenario.readsBlob() {
+		play = (&secretsFlow{session: s, scorer: chosen.scorer}).play
+	}
+	if err := play(ctx); err != nil {
 		return fmt.Errorf("scenario %s: %w", name, err)
 	}
 	requests, busy, err := s.spent(ctx)

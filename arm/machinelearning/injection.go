@@ -21,11 +21,14 @@ import (
 	"github.com/amlocal/amlocal/store"
 )
 
-// Vaults reads secrets of key vaults; vault satisfies it.
+// Vaults reads secrets of key vaults; the root package makes it of vault.
 type Vaults interface {
+	// UsesRoles says whether a vault's permission model is Azure RBAC.
+	UsesRoles(ctx context.Context, vault string) (uses, exists bool, err error)
 	// Read is a secret's value as a bearer caller would read it: the same
-	// role check, audit entry and refusal, an *httpx.Error.
-	Read(ctx context.Context, who azure.Principal, vault, name, version string) (value string, err error)
+	// role check, audit entry and refusal. decision is zero where it was
+	// refused before roles were asked.
+	Read(ctx context.Context, who azure.Principal, vault, name, version string) (value string, decision azure.Decision, err error)
 }
 
 // Seal closes what may not lie in clear in the state folder; internal/seal
@@ -131,8 +134,8 @@ func (p *Provider) connectionSecrets(ctx context.Context, pl *plan, name string)
 	defer func() { p.deps.Audit.Close(entry) }()
 	if !d.Allowed {
 		entry.Status, entry.Code = http.StatusForbidden, "AuthorizationFailed"
-		return nil, fmt.Errorf("the endpoint's identity '%s' (object id %s) is not authorized to perform the action '%s' over the scope '%s'. Assign it the role %s at that workspace and create the deployment again",
-			pl.who.Name, pl.who.ObjectID, readSecrets, pl.workspace.ID, secretsReaderName)
+		return nil, fmt.Errorf("it is not authorized to perform the action '%s' over the scope '%s'. Assign it the role %s at that workspace and create the deployment again",
+			readSecrets, pl.workspace.ID, secretsReaderName)
 	}
 	err = p.deps.Documents.View(ctx, func(tx store.ReadTx) error {
 		rec, ok, err := arm.Get(tx, id.String())
@@ -149,27 +152,34 @@ func (p *Provider) connectionSecrets(ctx context.Context, pl *plan, name string)
 	return out, err
 }
 
+// vaultSecret is a version of a vault's secret. Vaults with access policies are
+// not supported by injection, as documented.
 func (p *Provider) vaultSecret(ctx context.Context, pl *plan, ref secretReference) (string, error) {
-	if p.deps.Vaults == nil {
-		return "", errors.New("this emulator has no key vaults")
+	roles, exists, err := p.deps.Vaults.UsesRoles(ctx, ref.vault)
+	switch {
+	case err != nil:
+		return "", err
+	case exists && !roles:
+		return "", fmt.Errorf("the vault '%s' uses access policies; secrets are injected from vaults whose permission model is Azure RBAC only", ref.vault)
 	}
-	value, err := p.deps.Vaults.Read(httpx.WithInstance(ctx, pl.instance()), pl.who, ref.vault, ref.secret, ref.version)
+	value, d, err := p.deps.Vaults.Read(httpx.WithInstance(ctx, pl.instance()), pl.who, ref.vault, ref.secret, ref.version)
 	var refused *httpx.Error
-	if !errors.As(err, &refused) {
-		return value, err
+	switch {
+	case err == nil:
+		return value, nil
+	case d.Check.Action != "" && !d.Allowed:
+		return "", fmt.Errorf("it is not authorized to read secrets of the vault '%s'. Assign it the role %s at that vault and create the deployment again", ref.vault, vaultReaderName)
+	case errors.As(err, &refused):
+		return "", fmt.Errorf("the vault '%s' answered %d %s: %s", ref.vault, refused.Status, refused.Code, strings.TrimRight(firstLine(refused.Message), "."))
 	}
-	reason := fmt.Sprintf("the vault '%s' answered %d %s: %s", ref.vault, refused.Status, refused.Code, strings.TrimRight(firstLine(refused.Message), "."))
-	if refused.Status == http.StatusForbidden {
-		reason += fmt.Sprintf(". The endpoint's identity '%s' (object id %s) needs the role %s at that vault, whose permission model has to be Azure RBAC", pl.who.Name, pl.who.ObjectID, vaultReaderName)
-	}
-	return "", errors.New(reason)
+	return "", err
 }
 
 // errInjection is the documented code of every failure to inject, with the
 // identity, the variable and the reference.
 func errInjection(pl *plan, variable, reference string, reason error) error {
 	return deploymentError("SecretsInjectionError", "error-secretsinjectionerror",
-		"The environment variable '%s' could not be filled from %s as the identity '%s' (object id %s): %v.",
+		"The environment variable '%s' could not be filled from %s as the endpoint's identity '%s' (object id %s): %v.",
 		variable, reference, pl.who.Name, pl.who.ObjectID, reason)
 }
 

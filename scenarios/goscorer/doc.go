@@ -5,7 +5,8 @@
 // It keeps the scoring script's contract: at start it reads the blob named by
 // STORAGE_ACCOUNT_NAME, STORAGE_CONTAINER_NAME and FILE_NAME as the identity of
 // its instance (UAI_CLIENT_ID chooses a user-assigned one) and loads the model
-// below AZUREML_MODEL_DIR; if either fails it ends with exit code 1 and says why.
+// below AZUREML_MODEL_DIR; where SECRET_VARIABLES is set it logs length and hash
+// of the variables that names, and reads no blob. If either fails it ends with exit code 1 and says why.
 // Then it answers /score, /health/live and /health/ready.
 //
 // It listens on the port of -port, as an image would; where that port is taken

@@ -66,33 +66,45 @@ func run(ctx context.Context, args []string, getenv func(string) string, logTo i
 	return nil
 }
 
-// start is what a scoring script does in init: the blob, then the model.
+// start is what a scoring script does in init: the blob, or the secrets it was
+// given, then the model.
 func start(ctx context.Context, client *http.Client, getenv func(string) string, logger *log.Logger) (*Model, error) {
-	blob, err := blobFromEnv(getenv)
-	if err != nil {
+	show := func() error { return showBlob(ctx, client, getenv, logger) }
+	if names := getenv(secretVariables); names != "" {
+		show = func() error { return showSecrets(names, getenv, logger) }
+	}
+	if err := show(); err != nil {
 		return nil, err
 	}
-	identity, err := identityFromEnv(getenv)
-	if err != nil {
-		return nil, err
-	}
-	token, err := identity.token(ctx, client, storageAudience)
-	if err != nil {
-		return nil, err
-	}
-	logger.Print("Token acquired over REST")
-	text, err := blob.read(ctx, client, token)
-	if err != nil {
-		return nil, err
-	}
-	logger.Printf("Blob contains: %s", text)
-
 	model, err := LoadModel(getenv("AZUREML_MODEL_DIR"))
 	if err != nil {
 		return nil, err
 	}
 	logger.Print("Model loaded")
 	return model, nil
+}
+
+// showBlob reads the blob as the endpoint's identity.
+func showBlob(ctx context.Context, client *http.Client, getenv func(string) string, logger *log.Logger) error {
+	blob, err := blobFromEnv(getenv)
+	if err != nil {
+		return err
+	}
+	identity, err := identityFromEnv(getenv)
+	if err != nil {
+		return err
+	}
+	token, err := identity.token(ctx, client, storageAudience)
+	if err != nil {
+		return err
+	}
+	logger.Print("Token acquired over REST")
+	text, err := blob.read(ctx, client, token)
+	if err != nil {
+		return err
+	}
+	logger.Printf("Blob contains: %s", text)
+	return nil
 }
 
 // listenAddress turns the image's port into where this instance really listens.
