@@ -170,8 +170,17 @@ type endpointAdapter struct{ ml *machinelearning.Provider }
 
 func (a endpointAdapter) Endpoint(_ context.Context, host string) (gateway.Endpoint, bool) {
 	r, ok := a.ml.RouteFor(host)
-	if !ok {
-		return gateway.Endpoint{}, false
+	return endpointOf(r), ok
+}
+
+func (a endpointAdapter) Behind(_ context.Context, router, name string) (gateway.Endpoint, bool) {
+	r, ok := a.ml.RouteBehind(router, name)
+	return endpointOf(r), ok
+}
+
+func endpointOf(r *machinelearning.Route) gateway.Endpoint {
+	if r == nil {
+		return gateway.Endpoint{}
 	}
 	out := gateway.Endpoint{ID: r.ID, Name: r.Name, AuthMode: gateway.AuthMode(r.AuthMode), Keys: r.Keys, Traffic: r.Traffic, Mirror: r.Mirror,
 		Deployments: make([]gateway.Deployment, len(r.Deployments))}
@@ -179,7 +188,7 @@ func (a endpointAdapter) Endpoint(_ context.Context, host string) (gateway.Endpo
 		out.Deployments[i] = gateway.Deployment{ID: d.ID, Name: d.Name, RequestTimeout: d.RequestTimeout,
 			MaxConcurrent: d.MaxConcurrent, Instances: d.Instances, Script: d.Script}
 	}
-	return out, true
+	return out
 }
 
 // tokenAdapter checks aml_tokens.

@@ -15,6 +15,7 @@ import (
 	"github.com/amlocal/amlocal/arm"
 	"github.com/amlocal/amlocal/arm/authorization"
 	"github.com/amlocal/amlocal/arm/keyvault"
+	"github.com/amlocal/amlocal/arm/kubernetes"
 	"github.com/amlocal/amlocal/arm/machinelearning"
 	"github.com/amlocal/amlocal/arm/managedidentity"
 	"github.com/amlocal/amlocal/arm/resources"
@@ -66,6 +67,7 @@ type Emulator struct {
 	ml          *machinelearning.Provider
 	msi         *msi.Service
 	gateway     *gateway.Service
+	router      http.Handler // of Kubernetes clusters
 	backend     runner.Backend
 	manager     *runner.Manager
 	proxy       *intercept.Server
@@ -232,7 +234,7 @@ func (e *Emulator) wire(ctx context.Context) (err error) {
 	e.operations = arm.NewOperations(e.store, c.Clock, c.Logf)
 	e.onClose(func(context.Context) error { e.operations.Close(); return nil })
 
-	if e.assignments, err = authorization.New(authorization.Deps{Documents: e.store, Clock: c.Clock, Index: e.rbac, Directory: e.entra, TenantID: azure.SeedTenantID, Tracked: tracked}); err != nil {
+	if e.assignments, err = authorization.New(authorization.Deps{Documents: e.store, Clock: c.Clock, Index: e.rbac, Directory: e.entra, TenantID: azure.SeedTenantID, Tracked: tracked, MaxAssignments: c.Limits.RoleAssignments}); err != nil {
 		return err
 	}
 	if e.storage, err = storage.New(storage.Deps{Documents: e.store, Clock: c.Clock, Blobs: containerAdapter{e.blobs}, Assignments: e.assignments}); err != nil {
@@ -251,10 +253,15 @@ func (e *Emulator) wire(ctx context.Context) (err error) {
 		Directory: e.entra, Assignments: e.assignments, Identities: identities,
 		Blobs:    &blobAdapter{blobs: e.blobs, accounts: accounts},
 		Deployer: e.manager, Vaults: secretAdapter{e.vaults}, Seal: e.seal, TenantID: azure.SeedTenantID, Dir: e.path("deployments"), IdentityEnv: c.IdentityEnv, Logf: c.Logf,
+		Limits: c.Limits.Limits, KubernetesAAD: c.KubernetesAAD,
 	}); err != nil {
 		return err
 	}
 	e.onClose(func(context.Context) error { e.ml.Close(); return nil })
+	clusters, err := kubernetes.New(kubernetes.Deps{Documents: e.store, Clock: c.Clock, Assignments: e.assignments})
+	if err != nil {
+		return err
+	}
 	if e.resources, err = resources.New(resources.Deps{
 		Documents: e.store, Clock: c.Clock, Operations: e.operations, Roles: e.assignments, TenantID: azure.SeedTenantID,
 		Cascades: e.cascades(identities),
@@ -262,7 +269,7 @@ func (e *Emulator) wire(ctx context.Context) (err error) {
 		return err
 	}
 	types := e.resources.Types()
-	for _, p := range []interface{ Types() []arm.Type }{e.storage, e.keyvault, e.assignments, identities, e.ml} {
+	for _, p := range []interface{ Types() []arm.Type }{e.storage, e.keyvault, e.assignments, identities, clusters, e.ml} {
 		types = append(types, p.Types()...)
 	}
 	if e.arm, err = arm.New(arm.Deps{
@@ -299,6 +306,9 @@ var tracked = []string{
 	"Microsoft.ManagedIdentity/userAssignedIdentities",
 	"Microsoft.MachineLearningServices/workspaces",
 	"Microsoft.MachineLearningServices/workspaces/onlineEndpoints",
+	"Microsoft.MachineLearningServices/workspaces/computes",
+	kubernetes.ManagedClusters,
+	kubernetes.ConnectedClusters,
 }
 
 // wireRunner makes the back end and its manager, after ending what an emulator
@@ -353,6 +363,7 @@ func (e *Emulator) wireFronts() (err error) {
 	}); err != nil {
 		return err
 	}
+	e.router = e.gateway.Router()
 	e.onClose(func(context.Context) error { return e.gateway.Close() })
 	e.proxy, err = intercept.New(intercept.Deps{
 		Authority: e.authority, Clock: c.Clock, Audit: e.audit, Route: e.route, Local: e.local(), IMDS: e.metadata(),

@@ -59,6 +59,10 @@ type Config struct {
 	KeepInstances time.Duration
 	// IdentityEnv is the pair of managed identity variables instances get.
 	IdentityEnv machinelearning.IdentityEnv
+	// KubernetesAAD is where aad_token is refused for Kubernetes endpoints.
+	KubernetesAAD machinelearning.AADRefusal
+	// Limits of the subscription; zero fields are Azure's published ones.
+	Limits Limits
 	// Durability of acknowledged writes; ephemeral state never syncs.
 	Durability store.Durability
 	// Offline refuses hosts that are not emulated, and package downloads.
@@ -140,6 +144,13 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Ephemeral {
 		c.KeepInstances = 0
+	}
+	switch c.KubernetesAAD {
+	case "":
+		c.KubernetesAAD = machinelearning.RefuseAtCreation
+	case machinelearning.RefuseAtCreation, machinelearning.RefuseAtScoring:
+	default:
+		return c, fmt.Errorf("--kubernetes-aad-token %q: the settings are creation and scoring", c.KubernetesAAD)
 	}
 	var err error
 	if c.CacheDir == "" {

@@ -55,6 +55,11 @@ func (e *Emulator) lead(class azure.HostClass) (http.Handler, intercept.Verdict)
 			return nil, noSuchHost("the online endpoint %q does not exist in %s here", class.Name, class.Region)
 		}
 		return e.gateway, emulated
+	case azure.ServiceRouter:
+		if !e.ml.RouterExists(context.Background(), class.Host) {
+			return nil, noSuchHost("no Kubernetes cluster that is attached here has the name %q", class.Host)
+		}
+		return e.router, emulated
 	}
 	return nil, intercept.Verdict{Kind: intercept.Refused, Service: class.Label, Quiet: class.Quiet}
 }

@@ -11,7 +11,8 @@ import (
 // there by itself.
 var tlsOnly = map[azure.HostService]bool{
 	azure.ServiceEntra: true, azure.ServiceARM: true, azure.ServiceGraph: true, azure.ServiceScoring: true,
-	azure.ServiceVault: true,
+	azure.ServiceVault:  true,
+	azure.ServiceRouter: true, // a cluster's default: allowInsecureConnections=False
 }
 
 // overTLS refuses requests that came in the clear: a client that would send its

@@ -36,6 +36,7 @@ const (
 	ServiceGraph      HostService = "graph"
 	ServiceBlob       HostService = "blob"
 	ServiceScoring    HostService = "scoring"
+	ServiceRouter     HostService = "router" // the front of a Kubernetes cluster
 	ServiceAzureMLAPI HostService = "azureml-api"
 	ServiceVault      HostService = "vault"
 	ServiceRegistry   HostService = "registry"
@@ -98,6 +99,7 @@ var hostTable = []hostRow{
 	{"{name}.blob.core.windows.net", HostEmulated, ServiceBlob, "Azure Blob Storage", false},
 	{"{name}.vault.azure.net", HostEmulated, ServiceVault, "Azure Key Vault", false},
 	{"{name}.{region}.inference.ml.azure.com", HostEmulated, ServiceScoring, "Azure Machine Learning online endpoints", false},
+	{"{name}.{region}.cloudapp.azure.com", HostEmulated, ServiceRouter, "Kubernetes online endpoints", false},
 	{"{region}.api.azureml.ms", HostEmulated, ServiceAzureMLAPI, "the Azure Machine Learning regional API", false},
 	{"169.254.169.254", HostEmulated, ServiceIMDS, "the instance metadata service", false},
 

@@ -12,7 +12,9 @@
 // been read to its end, and only on the way to an instance, so what the front
 // door itself refuses is not mirrored (assumed).
 //
-// Left out: Kubernetes endpoints (their codes differ),
-// bandwidth delays, requests-per-second and connection limits, the payload
+// Kubernetes endpoints are called through their cluster's router, which answers
+// with other codes: kubernetes.go.
+//
+// Left out: bandwidth delays, requests-per-second and connection limits, the payload
 // limit of 2022.
 package gateway

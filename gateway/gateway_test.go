@@ -47,6 +47,12 @@ func (w *world) Endpoint(_ context.Context, name string) (gateway.Endpoint, bool
 	return w.endpoint, name == host
 }
 
+func (w *world) Behind(_ context.Context, router, name string) (gateway.Endpoint, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.endpoint, router == clusterHost && strings.EqualFold(name, w.endpoint.Name)
+}
+
 func (w *world) Targets(id string) []runner.Target {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -32,12 +32,12 @@ func (s *Service) score(w http.ResponseWriter, r *http.Request) error {
 		return refusal
 	}
 	entry := httpx.Entry(r.Context())
-	c.entry, c.requestID = entry, entry.RequestID
+	c.entry, c.requestID, c.script = entry, entry.RequestID, deployment.Script
 	if entry.Instance == "" {
 		entry.Instance = c.endpoint.Name + "/" + deployment.Name
 	}
 	w.Header().Set(headerDeployment, deployment.Name)
-	if deployment.Script { // absent for custom containers, as recorded
+	if deployment.Script && !c.router { // absent for custom containers, as recorded
 		w.Header().Set(headerSession, deployment.Name)
 	}
 	if r.Header.Get("Upgrade") != "" {
@@ -113,6 +113,9 @@ func (s *Service) failure(ctx context.Context, r *http.Request, err error) error
 	if r.Context().Err() != nil {
 		panic(http.ErrAbortHandler) // the client left
 	}
+	if callOf(r.Context()).router {
+		return routerFailure(err)
+	}
 	return failureOf(err)
 }
 
@@ -154,6 +157,9 @@ func rewrite(pr *httputil.ProxyRequest) {
 	target := c.target
 	pr.Out.URL.Scheme, pr.Out.URL.Host = target.Scheme, target.Host
 	pr.Out.URL.RawQuery = pr.In.URL.RawQuery // as sent, however odd
+	if c.router {
+		strip(pr.Out.URL)
+	}
 	pr.Out.Host = pr.In.Host
 	// Assumed: the credential is the front door's and stays there.
 	pr.Out.Header.Del("Authorization")
@@ -174,6 +180,10 @@ func modifyResponse(resp *http.Response) error {
 	}
 	if resp.Request.Header.Get(headerClientRequestID) != "" {
 		resp.Header.Del(headerClientRequestID)
+	}
+	if callOf(resp.Request.Context()).router {
+		passOn(resp)
+		return nil
 	}
 	if resp.StatusCode == http.StatusOK {
 		return nil

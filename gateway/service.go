@@ -20,7 +20,7 @@ import (
 // AuthMode is an endpoint's `authMode`.
 type AuthMode string
 
-// The modes a managed endpoint has.
+// The modes an endpoint can have; AADToken is for managed ones only.
 const (
 	Key      AuthMode = "Key"
 	AMLToken AuthMode = "AMLToken"
@@ -58,9 +58,13 @@ type Deployment struct {
 	Script bool
 }
 
-// Endpoints finds an endpoint by its canonical host name.
+// Endpoints finds endpoints by canonical host names.
 type Endpoints interface {
+	// Endpoint finds a managed endpoint, which has a host of its own.
 	Endpoint(ctx context.Context, host string) (Endpoint, bool)
+	// Behind finds a Kubernetes endpoint by its cluster's host name and its
+	// own name, in any case.
+	Behind(ctx context.Context, host, name string) (Endpoint, bool)
 }
 
 // Targets lists a deployment's ready instances; runner.Manager does.
@@ -175,7 +179,10 @@ func (s *Service) Close() error {
 // call is what the gateway knows of the request it serves.
 type call struct {
 	endpoint Endpoint
-	target   *url.URL
+	// router says that the call came through a cluster's router; script that
+	// the chosen deployment is a scoring script.
+	router, script bool
+	target         *url.URL
 	// entry is where the outcome is recorded; requestID goes to the instance.
 	entry     *audit.Entry
 	requestID string

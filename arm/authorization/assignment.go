@@ -121,6 +121,9 @@ func (p *Provider) create(tx store.Tx, r *arm.Request, want wish) (*arm.Record, 
 	if err != nil {
 		return nil, err
 	}
+	if err := p.room(tx, r.Scope); err != nil {
+		return nil, err
+	}
 	rec := p.newAssignment(r.Scope, r.Name, want.role, who, r.Caller().ObjectID)
 	rec.CreatedBy, rec.ModifiedBy = r.Author(), r.Author()
 	want.decorate(rec)

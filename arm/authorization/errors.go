@@ -48,6 +48,10 @@ func errAssignmentExists(id string) *httpx.Error {
 		"The role assignment already exists. The ID of the conflicting role assignment is %s.", bare(id[strings.LastIndexByte(id, '/')+1:]))
 }
 
+func errAssignmentLimit(n int) *httpx.Error {
+	return arm.BadRequest("RoleAssignmentLimitExceeded", "No more role assignments can be created: the subscription has %d, the most it can have.", n)
+}
+
 func errAssignmentUpdate() *httpx.Error {
 	return arm.BadRequest("RoleAssignmentUpdateNotPermitted",
 		"Tenant ID, application ID, principal ID, and scope are not allowed to be updated.")

@@ -131,8 +131,33 @@ func (p *Provider) Assign(tx store.Tx, principal azure.Principal, roleGUID, scop
 	} else if !ok {
 		return "", fmt.Errorf("authorization: assign role %s at %s: there is no such role", roleGUID, scope)
 	}
+	if err := p.room(tx, scope); err != nil {
+		return "", err
+	}
 	rec := p.newAssignment(scope, newGUID(), roleGUID, principal, createdBy)
 	return rec.ID, p.putAssignment(tx, rec)
+}
+
+// room refuses one more assignment than the scope's subscription can have.
+func (p *Provider) room(tx store.ReadTx, scope string) error {
+	const prefix = "/subscriptions/"
+	scope = strings.ToLower(scope)
+	rest, ok := strings.CutPrefix(scope, prefix)
+	if !ok {
+		return nil
+	}
+	id, _, _ := strings.Cut(rest, "/")
+	n := 0
+	for key := range tx.Scan(grantsBucket, nil, nil) {
+		at := string(key[bytes.LastIndexByte(key, 0)+1:])
+		if at == prefix+id || strings.HasPrefix(at, prefix+id+"/") {
+			n++
+		}
+	}
+	if n >= p.deps.MaxAssignments {
+		return errAssignmentLimit(n)
+	}
+	return nil
 }
 
 // RemoveForPrincipal ends every assignment of a principal.

@@ -28,6 +28,9 @@ type Deps struct {
 	// Tracked are the resource types that must exist for a role to be
 	// assigned at or below one of them; ids of other types are not looked up.
 	Tracked []string
+	// MaxAssignments is how many role assignments a subscription can have; 0
+	// means 4000, as published.
+	MaxAssignments int
 }
 
 // Provider is Microsoft.Authorization.
@@ -38,6 +41,9 @@ type Provider struct{ deps Deps }
 func New(deps Deps) (*Provider, error) {
 	if deps.Documents == nil || deps.Clock == nil || deps.Directory == nil || deps.Index == nil {
 		return nil, errors.New("authorization: a dependency is missing")
+	}
+	if deps.MaxAssignments <= 0 {
+		deps.MaxAssignments = 4000
 	}
 	p := &Provider{deps: deps}
 	err := deps.Documents.View(context.Background(), func(tx store.ReadTx) error {

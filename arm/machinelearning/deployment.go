@@ -2,8 +2,8 @@ package machinelearning
 
 import (
 	"net/http"
-	"strconv"
 	"strings"
+	"time"
 
 	"github.com/amlocal/amlocal/arm"
 	"github.com/amlocal/amlocal/azure"
@@ -26,11 +26,17 @@ func (p *Provider) putDeployment(w http.ResponseWriter, r *arm.Request) error {
 	if err := checkShape(doc, deploymentObjects, deploymentTexts); err != nil {
 		return err
 	}
-	if err := finishDeployment(doc); err != nil {
+	if err := p.finishDeployment(doc); err != nil {
 		return err
 	}
-	return p.changeDeployment(w, r, func(old *arm.Record) (*arm.Record, error) {
+	return p.changeDeployment(w, r, func(tx store.Tx, endpoint, old *arm.Record) (*arm.Record, error) {
+		if err := fit(tx, endpoint, r.Name, doc); err != nil {
+			return nil, err
+		}
 		if old == nil {
+			if err := p.roomForDeployment(tx, endpoint); err != nil {
+				return nil, err
+			}
 			return &arm.Record{ID: r.ID.String(), Type: deploymentType, Document: doc, Secret: arm.Document{}}, nil
 		}
 		if before, after := old.Document.String("properties", "instanceType"), doc.String("properties", "instanceType"); !strings.EqualFold(before, after) {
@@ -50,7 +56,7 @@ func (p *Provider) patchDeployment(w http.ResponseWriter, r *arm.Request) error 
 	if err := checkShape(patch, deploymentObjects, deploymentTexts); err != nil {
 		return err
 	}
-	return p.changeDeployment(w, r, func(old *arm.Record) (*arm.Record, error) {
+	return p.changeDeployment(w, r, func(tx store.Tx, endpoint, old *arm.Record) (*arm.Record, error) {
 		if old == nil {
 			return nil, arm.NotFound(r.ID)
 		}
@@ -61,69 +67,41 @@ func (p *Provider) patchDeployment(w http.ResponseWriter, r *arm.Request) error 
 		if sku := patch.Object("sku"); sku != nil {
 			doc.Set(map[string]any(doc.Object("sku").Merge(sku)), "sku")
 		}
-		if err := finishDeployment(doc); err != nil {
+		if err := p.finishDeployment(doc); err != nil {
 			return nil, err
 		}
-		return old, nil
+		return old, fit(tx, endpoint, r.Name, doc)
 	})
 }
 
 // changeDeployment commits a deployment's wish together with its operation.
-func (p *Provider) changeDeployment(w http.ResponseWriter, r *arm.Request, change func(old *arm.Record) (*arm.Record, error)) error {
-	status := http.StatusOK
-	var rec *arm.Record
-	var jobID string
-	err := p.deps.Documents.Update(r.Context(), func(tx store.Tx) error {
-		endpoint, err := p.readyEndpoint(tx, r.ID)
-		if err != nil {
-			return err
-		}
-		if r.Method == http.MethodPut {
-			if err := mayDeploy(r, endpoint); err != nil {
-				return err
+func (p *Provider) changeDeployment(w http.ResponseWriter, r *arm.Request, make func(tx store.Tx, endpoint, old *arm.Record) (*arm.Record, error)) error {
+	parent, _ := r.ID.Parent()
+	return p.commit(w, r, change{kind: "deployment", job: jobDeploy, poll: true,
+		make: func(tx store.Tx, old *arm.Record) (*arm.Record, error) {
+			endpoint, err := p.readyEndpoint(tx, parent)
+			if err != nil {
+				return nil, err
 			}
-		}
-		old, exists, err := arm.Get(tx, r.ID.String())
-		if err != nil {
-			return err
-		}
-		state := stateUpdating
-		if !exists {
-			old, state, status = nil, stateCreating, http.StatusCreated
-			if names, err := deploymentNames(tx, endpoint.ID); err != nil || len(names) >= maxDeployments {
-				if err == nil {
-					err = errInvalid("The endpoint '%s' already has %d deployments, the most it can have.", endpoint.Name(), len(names))
+			if r.Method == http.MethodPut {
+				if err := mayDeploy(r, endpoint); err != nil {
+					return nil, err
 				}
-				return err
 			}
-		} else if err := deploymentIdle(old); err != nil {
-			return err
-		}
-		if rec, err = change(old); err != nil {
-			return err
-		}
-		rec.Document.Default(endpoint.Document.String("location"), "location")
-		rec.Document.Set(state, "properties", "provisioningState")
-		p.stamp(rec, r.Author())
-		if jobID, err = p.deps.Operations.Begin(tx, jobDeploy, r.ID, nil); err != nil {
-			return err
-		}
-		statusURL, _ := arm.PollURLs(r, jobID)
-		rec.Document.Set(statusURL, "properties", "properties", "AzureAsyncOperationUri")
-		if err := arm.Put(tx, rec); err != nil {
-			return err
-		}
-		return p.refreshRoute(tx, endpoint.ID)
+			if old != nil && old.Document.String("properties", "provisioningState") == stateFailed && activeOf(old) == nil {
+				return nil, errUnrecoverable(old.Name())
+			}
+			rec, err := make(tx, endpoint, old)
+			if err == nil {
+				rec.Document.Default(endpoint.Document.String("location"), "location")
+			}
+			return rec, err
+		},
+		committed: func(tx store.Tx, _ *arm.Record) error { return p.refreshRoute(tx, parent.String()) },
 	})
-	if err != nil {
-		return err
-	}
-	p.deps.Operations.PollHeaders(w.Header(), r, jobID)
-	return arm.Reply(w, status, body(rec))
 }
 
-func (p *Provider) readyEndpoint(tx store.ReadTx, deployment azure.ResourceID) (*arm.Record, error) {
-	id, _ := deployment.Parent()
+func (p *Provider) readyEndpoint(tx store.ReadTx, id azure.ResourceID) (*arm.Record, error) {
 	if _, err := workspaceOf(tx, id); err != nil {
 		return nil, err
 	}
@@ -140,24 +118,12 @@ func (p *Provider) readyEndpoint(tx store.ReadTx, deployment azure.ResourceID) (
 	return nil, errBusy("endpoint", rec.Name())
 }
 
-func deploymentIdle(rec *arm.Record) error {
-	switch rec.Document.String("properties", "provisioningState") {
-	case stateCreating, stateUpdating, stateDeleting:
-		return errBusy("deployment", rec.Name())
-	case stateFailed:
-		if activeOf(rec) == nil {
-			return errUnrecoverable(rec.Name())
-		}
-	}
-	return nil
-}
-
 // reserved are the variables of the platform; letting a deployment set them
 // would let it pose as something it is not.
 var reserved = []string{"MSI_ENDPOINT", "MSI_SECRET", "IDENTITY_ENDPOINT", "IDENTITY_HEADER"}
 
 // finishDeployment checks a body and fills in what the service defaults.
-func finishDeployment(doc arm.Document) error {
+func (p *Provider) finishDeployment(doc arm.Document) error {
 	for _, readOnly := range []string{"id", "name", "type", "systemData", "etag"} {
 		delete(doc, readOnly)
 	}
@@ -167,24 +133,31 @@ func finishDeployment(doc arm.Document) error {
 		kind = "Managed"
 	case !ok:
 		return errInvalid("endpointComputeType must be Managed or Kubernetes.")
-	case kind == "Kubernetes":
-		return errInvalid("Kubernetes online deployments are not emulated yet.")
 	}
 	doc.Set(kind, "properties", "endpointComputeType")
-	doc.Default("Standard_F4s_v2", "properties", "instanceType")
 	doc.Default("Default", "sku", "name")
 	capacity := doc.Object("sku")["capacity"]
 	if capacity == nil {
 		capacity = "1"
 	}
 	n, ok := number(capacity)
-	if !ok || n < 1 || n > 50 {
-		return errInvalid("sku.capacity must be a whole number of instances from 1 to 50.")
+	if !ok || n < 1 || n > p.deps.Limits.Instances {
+		return errInvalid("sku.capacity must be a whole number of instances from 1 to %d.", p.deps.Limits.Instances)
 	}
 	doc.Set(n, "sku", "capacity")
-	doc.Default(map[string]any{"scaleType": "Default"}, "properties", "scaleSettings")
-	if t := doc.String("properties", "scaleSettings", "scaleType"); !strings.EqualFold(t, "Default") {
-		return errInvalid("Managed online deployments support the scale type Default only, not '%s'.", t)
+	longest := p.deps.Limits.RequestTimeout
+	if kind == "Kubernetes" {
+		longest = p.deps.Limits.KubernetesRequestTimeout
+		if err := p.finishScale(doc); err != nil {
+			return err
+		}
+	} else {
+		doc.Default("Standard_F4s_v2", "properties", "instanceType")
+		doc.Default(map[string]any{"scaleType": "Default"}, "properties", "scaleSettings")
+		if t := doc.String("properties", "scaleSettings", "scaleType"); !strings.EqualFold(t, "Default") {
+			return errInvalid("Managed online deployments support the scale type Default only, not '%s'.", t)
+		}
+		doc.Default("Enabled", "properties", "egressPublicNetworkAccess")
 	}
 	for name, value := range doc.Object("properties", "environmentVariables") {
 		if _, taken := oneOf(name, reserved...); taken {
@@ -194,13 +167,12 @@ func finishDeployment(doc arm.Document) error {
 			return errInvalid("The value of the environment variable '%s' must be a string.", name)
 		}
 	}
-	if err := checkSettings(doc); err != nil {
+	if err := checkSettings(doc, longest); err != nil {
 		return err
 	}
 	doc.Default(map[string]any{}, "tags")
 	doc.Default(map[string]any{}, "properties", "properties")
 	doc.Default(map[string]any{}, "properties", "environmentVariables")
-	doc.Default("Enabled", "properties", "egressPublicNetworkAccess")
 	doc.Default(false, "properties", "appInsightsEnabled")
 	for _, probe := range []string{"livenessProbe", "readinessProbe"} {
 		for member, value := range map[string]any{"failureThreshold": 30, "successThreshold": 1, "timeout": "PT2S", "period": "PT10S", "initialDelay": "PT10S"} {
@@ -214,7 +186,7 @@ func finishDeployment(doc arm.Document) error {
 }
 
 // checkSettings refuses durations and counts that mean nothing.
-func checkSettings(doc arm.Document) error {
+func checkSettings(doc arm.Document, longest time.Duration) error {
 	for _, path := range [][]string{
 		{"requestSettings", "requestTimeout"}, {"requestSettings", "maxQueueWait"},
 		{"livenessProbe", "timeout"}, {"livenessProbe", "period"}, {"livenessProbe", "initialDelay"},
@@ -229,8 +201,8 @@ func checkSettings(doc arm.Document) error {
 		if !ok {
 			return errInvalid("%s is not an ISO 8601 duration: '%v'.", strings.Join(path, "."), v)
 		}
-		if path[1] == "requestTimeout" && d.Milliseconds() > 180_000 {
-			return errInvalid("requestSettings.requestTimeout is %s; the most a managed deployment can have is 180 seconds.", text)
+		if path[1] == "requestTimeout" && d > longest {
+			return errInvalid("requestSettings.requestTimeout is %s; the most a deployment of this kind can have is %d seconds.", text, int(longest.Seconds()))
 		}
 	}
 	if v, ok := doc.Get("properties", "requestSettings", "maxConcurrentRequestsPerInstance"); ok && v != nil {
@@ -241,7 +213,14 @@ func checkSettings(doc arm.Document) error {
 	return nil
 }
 
+// instanceCount is how many instances run. Those of Kubernetes deployments
+// that scale by use are as many as at the least: nothing scales here.
 func instanceCount(doc arm.Document) int {
+	if strings.EqualFold(doc.String("properties", "scaleSettings", "scaleType"), scaleByUse) {
+		if n, ok := number(doc.Object("properties", "scaleSettings")["minInstances"]); ok && n > 0 {
+			return n
+		}
+	}
 	if n, ok := number(doc.Object("sku")["capacity"]); ok && n > 0 {
 		return n
 	}
@@ -253,15 +232,7 @@ func instanceCount(doc arm.Document) int {
 func activeOf(rec *arm.Record) arm.Document { return rec.Secret.Object("active") }
 
 func (p *Provider) beginDeleteDeployment(w http.ResponseWriter, r *arm.Request) error {
-	jobID := ""
-	err := p.deps.Documents.Update(r.Context(), func(tx store.Tx) error {
-		rec, exists, err := arm.Get(tx, r.ID.String())
-		if err != nil || !exists {
-			return err
-		}
-		if rec.Document.String("properties", "provisioningState") == stateDeleting {
-			return errBusy("deployment", rec.Name())
-		}
+	return p.commitDeletion(w, r, deletion{kind: "deployment", job: jobDeleteDeployment, check: func(tx store.Tx, rec *arm.Record) error {
 		parent, _ := r.ID.Parent()
 		endpoint, err := must(tx, parent)
 		if err != nil {
@@ -270,30 +241,15 @@ func (p *Provider) beginDeleteDeployment(w http.ResponseWriter, r *arm.Request) 
 		for _, member := range []string{"traffic", "mirrorTraffic"} {
 			for name, raw := range endpoint.Document.Object("properties", member) {
 				if n, _ := number(raw); n > 0 && strings.EqualFold(name, rec.Name()) {
-					return errInvalid("The deployment '%s' still receives %s %% of the endpoint's %s. Move the traffic to another deployment before deleting it.", rec.Name(), strconv.Itoa(n), member)
+					return errInvalid("The deployment '%s' still receives %d %% of the endpoint's %s. Move the traffic to another deployment before deleting it.", rec.Name(), n, member)
 				}
 			}
 		}
-		rec.Document.Set(stateDeleting, "properties", "provisioningState")
-		p.stamp(rec, r.Author())
-		if err := arm.Put(tx, rec); err != nil {
-			return err
-		}
-		if jobID, err = p.deps.Operations.Begin(tx, jobDeleteDeployment, r.ID, nil); err != nil {
-			return err
-		}
-		return p.refreshRoute(tx, endpoint.ID) // no new request chooses it
-	})
-	if err != nil {
-		return err
-	}
-	if jobID == "" {
-		w.WriteHeader(http.StatusNoContent)
 		return nil
-	}
-	p.deps.Operations.PollHeaders(w.Header(), r, jobID)
-	w.WriteHeader(http.StatusAccepted)
-	return nil
+	}, committed: func(tx store.Tx, _ *arm.Record) error { // no new request chooses it
+		parent, _ := r.ID.Parent()
+		return p.refreshRoute(tx, parent.String())
+	}})
 }
 
 // Log tails: the default and the most a call answers.

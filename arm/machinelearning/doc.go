@@ -1,7 +1,7 @@
 // Package machinelearning imitates Microsoft.MachineLearningServices as far as
-// managed online endpoints need it: workspaces, datastores, the code, model and
-// environment assets a deployment is made of, online endpoints and their
-// deployments.
+// online endpoints need it: workspaces, datastores, the code, model and
+// environment assets a deployment is made of, attached Kubernetes clusters,
+// online endpoints of both kinds and their deployments.
 //
 // Shapes follow the recordings of azure-ai-ml 1.35 (api-versions 2022-02-01-preview
 // to 2024-10-01-preview; any version is accepted) and the Go module
@@ -17,6 +17,10 @@
 // Vault secrets, in a deployment's variables are resolved as the endpoint's
 // identity before the runner starts anything: reference.go, injection.go.
 //
-// Left out: registries, jobs, computes and Kubernetes endpoints, autoscale,
-// data collection; of connections OAuth2 sign-in, deployments and tests.
+// Kubernetes endpoints differ in their address (the cluster's router), auth
+// modes, codes and resources (kubernetes.go, clustersize.go); sources are the
+// pages on attaching clusters, on instance types and on troubleshooting both.
+//
+// Left out: registries, jobs, computes other than Kubernetes, autoscale, data
+// collection; of connections OAuth2 sign-in, deployments and tests.
 package machinelearning

@@ -19,9 +19,6 @@ const (
 	stateFailed    = "Failed"
 )
 
-// maxDeployments is the published limit per endpoint.
-const maxDeployments = 20
-
 func (p *Provider) putEndpoint(w http.ResponseWriter, r *arm.Request) error {
 	doc, err := r.Document()
 	if err != nil {
@@ -72,64 +69,32 @@ func (p *Provider) patchEndpoint(w http.ResponseWriter, r *arm.Request) error {
 	})
 }
 
-// changeEndpoint runs one change of an endpoint: busy check, the change, the
-// new state and its operation in one transaction, then the answer.
-func (p *Provider) changeEndpoint(w http.ResponseWriter, r *arm.Request, change func(tx store.Tx, ws, old *arm.Record) (*arm.Record, error)) error {
-	status := http.StatusOK
-	var rec *arm.Record
-	var jobID string
-	err := p.deps.Documents.Update(r.Context(), func(tx store.Tx) error {
-		ws, err := workspaceOf(tx, r.ID)
-		if err != nil {
-			return err
-		}
-		old, exists, err := arm.Get(tx, r.ID.String())
-		if err != nil {
-			return err
-		}
-		state := stateUpdating
-		if !exists {
-			old, state, status = nil, stateCreating, http.StatusCreated
-		} else if err := p.endpointIdle(old); err != nil {
-			return err
-		}
-		if rec, err = change(tx, ws, old); err != nil {
-			return err
-		}
-		rec.Document.Set(state, "properties", "provisioningState")
-		p.stamp(rec, r.Author())
-		if jobID, err = p.deps.Operations.Begin(tx, jobEndpoint, r.ID, nil); err != nil {
-			return err
-		}
-		statusURL, _ := arm.PollURLs(r, jobID)
-		rec.Document.Set(statusURL, "properties", "properties", "AzureAsyncOperationUri")
-		if err := arm.Put(tx, rec); err != nil {
-			return err
-		}
-		return p.refreshRoute(tx, rec.ID)
+// changeEndpoint commits one change of an endpoint.
+func (p *Provider) changeEndpoint(w http.ResponseWriter, r *arm.Request, make func(tx store.Tx, ws, old *arm.Record) (*arm.Record, error)) error {
+	return p.commit(w, r, change{kind: "endpoint", job: jobEndpoint, poll: true,
+		make: func(tx store.Tx, old *arm.Record) (*arm.Record, error) {
+			ws, err := workspaceOf(tx, r.ID)
+			if err != nil {
+				return nil, err
+			}
+			return make(tx, ws, old)
+		},
+		committed: func(tx store.Tx, rec *arm.Record) error { return p.refreshRoute(tx, rec.ID) },
 	})
-	if err != nil {
-		return err
-	}
-	p.deps.Operations.PollHeaders(w.Header(), r, jobID)
-	return arm.Reply(w, status, body(rec))
-}
-
-// endpointIdle refuses a second operation beside a running one.
-func (p *Provider) endpointIdle(rec *arm.Record) error {
-	switch rec.Document.String("properties", "provisioningState") {
-	case stateCreating, stateUpdating, stateDeleting:
-		return errBusy("endpoint", rec.Name())
-	}
-	return nil
 }
 
 func (p *Provider) newEndpoint(tx store.Tx, r *arm.Request, ws *arm.Record, doc arm.Document, wish identityWish) (*arm.Record, error) {
-	if doc.String("properties", "compute") != "" {
-		return nil, errInvalid("Kubernetes online endpoints (properties.compute) are not emulated yet.")
-	}
 	doc.Default(ws.Document.String("location"), "location")
-	if err := nameFree(tx, r.ID, doc.String("location")); err != nil {
+	router := ""
+	if doc.String("properties", "compute") != "" {
+		var err error
+		if router, err = p.newOnCluster(tx, r.ID, ws, doc); err != nil {
+			return nil, err
+		}
+	} else if err := nameFree(tx, r.ID, doc.String("location")); err != nil {
+		return nil, err
+	}
+	if err := p.roomForEndpoint(tx, r.ID, doc.String("location")); err != nil {
 		return nil, err
 	}
 	if err := mayAssign(r, wish); err != nil {
@@ -144,12 +109,15 @@ func (p *Provider) newEndpoint(tx store.Tx, r *arm.Request, ws *arm.Record, doc 
 			return nil, err
 		}
 	}
-	rec := &arm.Record{ID: r.ID.String(), Type: endpointType, Secret: arm.Document{}}
+	rec := &arm.Record{ID: r.ID.String(), Type: endpointType, Document: doc, Secret: arm.Document{}}
 	if err := p.newKeys(rec, doc); err != nil {
 		return nil, err
 	}
-	if err := finishEndpoint(doc); err != nil {
+	if err := p.finishEndpoint(doc); err != nil {
 		return nil, err
+	}
+	if router != "" {
+		rec.Secret["router"] = router
 	}
 	identity, err := p.createIdentity(tx, r.ID, ws, wish, r.Caller().ObjectID, enforced)
 	if err != nil {
@@ -158,18 +126,17 @@ func (p *Provider) newEndpoint(tx store.Tx, r *arm.Request, ws *arm.Record, doc 
 	doc.Set(identity, "identity")
 	doc.Set(map[string]any{}, "properties", "traffic")
 	doc.Set(map[string]any{}, "properties", "mirrorTraffic")
-	host := endpointHost(r.Name, doc.String("location"))
-	doc.Set("https://"+host+"/score", "properties", "scoringUri")
-	doc.Set("https://"+host+"/swagger.json", "properties", "swaggerUri")
+	base := addressOf(rec)
+	doc.Set(base+"/score", "properties", "scoringUri")
+	doc.Set(base+"/swagger.json", "properties", "swaggerUri")
 	doc.Default(map[string]any{}, "tags")
 	doc.Set(r.ID.Key(), "properties", "properties", "azureml.onlineendpointid")
-	rec.Document = doc
 	return rec, nil
 }
 
 // finishEndpoint checks and completes what a body may set at any time, and
 // takes out what only the service may.
-func finishEndpoint(doc arm.Document) error {
+func (p *Provider) finishEndpoint(doc arm.Document) error {
 	for _, readOnly := range []string{"id", "name", "type", "systemData", "etag"} {
 		delete(doc, readOnly)
 	}
@@ -179,23 +146,26 @@ func finishEndpoint(doc arm.Document) error {
 		return errInvalid("The auth mode '%s' is invalid; use Key, AMLToken or AADToken.", doc.String("properties", "authMode"))
 	}
 	doc.Set(mode, "properties", "authMode")
+	doc.Default(map[string]any{}, "properties", "properties")
+	doc.Delete("properties", "keys")
+	if doc.String("properties", "compute") != "" {
+		return p.finishOnCluster(doc)
+	}
 	doc.Default("Enabled", "properties", "publicNetworkAccess")
 	if _, ok := oneOf(doc.String("properties", "publicNetworkAccess"), "Enabled", "Disabled"); !ok {
 		return errInvalid("publicNetworkAccess must be Enabled or Disabled.")
 	}
-	doc.Default(map[string]any{}, "properties", "properties")
-	doc.Delete("properties", "keys")
 	doc["kind"] = "Managed"
 	return nil
 }
 
-// nameFree enforces that an endpoint name is unique within a region.
+// nameFree enforces that a managed endpoint's name is unique within a region.
 func nameFree(tx store.ReadTx, id azure.ResourceID, location string) error {
 	for rec, err := range arm.Under(tx, "/", endpointType) {
 		if err != nil {
 			return err
 		}
-		if strings.EqualFold(rec.Name(), id.Name()) && regionOf(rec.Document.String("location")) == regionOf(location) {
+		if !onCluster(rec) && strings.EqualFold(rec.Name(), id.Name()) && regionOf(rec.Document.String("location")) == regionOf(location) {
 			return errNameTaken()
 		}
 	}
@@ -217,7 +187,10 @@ func (p *Provider) replaceEndpoint(tx store.Tx, old *arm.Record, doc arm.Documen
 	if err := keepsSecretStores(doc, old.Document); err != nil {
 		return nil, err
 	}
-	if err := finishEndpoint(doc); err != nil {
+	if err := sameCompute(tx, doc, old); err != nil {
+		return nil, err
+	}
+	if err := p.finishEndpoint(doc); err != nil {
 		return nil, err
 	}
 	names, err := deploymentNames(tx, old.ID)
@@ -274,33 +247,8 @@ func regionOf(location string) string {
 }
 
 func (p *Provider) beginDeleteEndpoint(w http.ResponseWriter, r *arm.Request) error {
-	jobID := ""
-	err := p.deps.Documents.Update(r.Context(), func(tx store.Tx) error {
-		rec, exists, err := arm.Get(tx, r.ID.String())
-		if err != nil || !exists {
-			return err
-		}
-		if rec.Document.String("properties", "provisioningState") == stateDeleting {
-			return errBusy("endpoint", rec.Name())
-		}
-		rec.Document.Set(stateDeleting, "properties", "provisioningState")
-		p.stamp(rec, r.Author())
-		if err := arm.Put(tx, rec); err != nil {
-			return err
-		}
-		if jobID, err = p.deps.Operations.Begin(tx, jobDeleteEndpoint, r.ID, nil); err != nil {
-			return err
-		}
-		return p.refreshRoute(tx, rec.ID)
+	return p.commitDeletion(w, r, deletion{kind: "endpoint", job: jobDeleteEndpoint,
+		check:     func(_ store.Tx, rec *arm.Record) error { return idle("endpoint", rec) },
+		committed: func(tx store.Tx, rec *arm.Record) error { return p.refreshRoute(tx, rec.ID) },
 	})
-	if err != nil {
-		return err
-	}
-	if jobID == "" {
-		w.WriteHeader(http.StatusNoContent)
-		return nil
-	}
-	p.deps.Operations.PollHeaders(w.Header(), r, jobID)
-	w.WriteHeader(http.StatusAccepted)
-	return nil
 }

@@ -53,15 +53,16 @@ func errIdentityFixed() *httpx.Error {
 
 func errTraffic(format string, args ...any) *httpx.Error { return errInvalid(format, args...) }
 
-// errLinked is ARM's refusal to use an identity the caller may not assign.
-func errLinked(d azure.Decision, endpoint azure.ResourceID) *httpx.Error {
+// errLinked is ARM's refusal to name a resource in target's body that the
+// caller may not use.
+func errLinked(d azure.Decision, target azure.ResourceID) *httpx.Error {
 	name := d.Principal.Name
 	if d.Principal.AppID != "" {
 		name = d.Principal.AppID
 	}
 	return httpx.Errorf(http.StatusForbidden, "LinkedAuthorizationFailed",
 		"The client '%s' with object id '%s' has permission to perform action '%s/write' on scope '%s'; however, it does not have permission to perform action(s) '%s' on the linked scope(s) '%s' (respectively) or the linked scope(s) are invalid.",
-		name, d.Principal.ObjectID, endpointType, endpoint, d.Check.Action, d.Check.Scope)
+		name, d.Principal.ObjectID, target.Type(), target, d.Check.Action, d.Check.Scope)
 }
 
 const troubleshooting = "Please see troubleshooting guide, available here: https://aka.ms/oe-tsg"

@@ -2,6 +2,7 @@ package machinelearning
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sort"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/amlocal/amlocal/arm"
 	"github.com/amlocal/amlocal/azure"
+	"github.com/amlocal/amlocal/internal/httpx"
 	"github.com/amlocal/amlocal/store"
 )
 
@@ -37,7 +39,7 @@ func readIdentity(doc arm.Document) (identityWish, error) {
 	if kind := strings.ReplaceAll(obj.String("type"), " ", ""); kind != "" {
 		canonical, ok := oneOf(strings.ReplaceAll(kind, "_", ""), "SystemAssigned", "UserAssigned", "SystemAssigned,UserAssigned", "None")
 		if !ok || canonical == "None" {
-			return wish, errInvalid("The identity type '%s' is not supported for online endpoints; use SystemAssigned or UserAssigned.", kind)
+			return wish, errInvalid("The identity type '%s' is not supported; use SystemAssigned or UserAssigned.", kind)
 		}
 		wish.kind = canonical
 	}
@@ -82,35 +84,42 @@ func mayAssign(r *arm.Request, wish identityWish) error {
 	return nil
 }
 
-// createIdentity writes the identity object of a new endpoint; for a
-// system-assigned one also its service principal and automatic roles.
+// createIdentity makes the identity object of a new endpoint; a
+// system-assigned one gets its automatic roles.
 func (p *Provider) createIdentity(tx store.Tx, endpoint azure.ResourceID, ws *arm.Record, wish identityWish, createdBy string, enforced bool) (map[string]any, error) {
-	out := map[string]any{"type": wish.kind}
+	out, system, err := p.makeIdentity(tx, endpoint, ws.Name()+"/onlineEndpoints/"+endpoint.Name(), wish)
+	if err == nil && system != nil {
+		err = p.grantAutomatic(tx, *system, ws, createdBy, enforced)
+	}
+	return out, err
+}
+
+// makeIdentity makes an identity object, with the service principal of a
+// system-assigned one.
+func (p *Provider) makeIdentity(tx store.Tx, owner azure.ResourceID, name string, wish identityWish) (out map[string]any, system *azure.Principal, err error) {
+	out = map[string]any{"type": wish.kind}
 	if strings.Contains(wish.kind, "SystemAssigned") {
-		principal := azure.Principal{
+		system = &azure.Principal{
 			ObjectID: uuid.NewString(), AppID: uuid.NewString(), TenantID: p.deps.TenantID, Type: azure.ServicePrincipal,
-			Name: ws.Name() + "/onlineEndpoints/" + endpoint.Name(), ResourceID: endpoint.String(),
+			Name: name, ResourceID: owner.String(),
 		}
-		if err := p.deps.Directory.PutPrincipal(tx, principal); err != nil {
-			return nil, err
+		if err := p.deps.Directory.PutPrincipal(tx, *system); err != nil {
+			return nil, nil, err
 		}
-		out["principalId"], out["tenantId"] = principal.ObjectID, principal.TenantID
-		if err := p.grantAutomatic(tx, principal, ws, createdBy, enforced); err != nil {
-			return nil, err
-		}
+		out["principalId"], out["tenantId"] = system.ObjectID, system.TenantID
 	}
 	if len(wish.user) > 0 {
 		users := map[string]any{}
 		for _, id := range wish.user {
 			principal, ok := p.deps.Identities.Identity(tx, id)
 			if !ok {
-				return nil, errInvalid("The user-assigned identity '%s' does not exist.", id)
+				return nil, nil, errInvalid("The user-assigned identity '%s' does not exist.", id)
 			}
 			users[principal.ResourceID] = map[string]any{"principalId": principal.ObjectID, "clientId": principal.AppID}
 		}
 		out["userAssignedIdentities"] = users
 	}
-	return out, nil
+	return out, system, nil
 }
 
 // grantAutomatic gives a system-assigned identity its three roles: AcrPull on
@@ -133,6 +142,10 @@ func (p *Provider) grantAutomatic(tx store.Tx, principal azure.Principal, ws *ar
 			continue
 		}
 		if _, err := p.deps.Assignments.Assign(tx, principal, g.role, g.scope, createdBy); err != nil {
+			var refused *httpx.Error
+			if errors.As(err, &refused) && refused.Code == codeAssignmentLimit {
+				return errOutOfQuota("The endpoint's identity needs role assignments, and the subscription has no room for them: %s", refused.Message)
+			}
 			return fmt.Errorf("automatic role assignment at %s: %w", g.scope, err)
 		}
 	}

@@ -74,7 +74,7 @@ func (p *Provider) regenerateKeys(w http.ResponseWriter, r *arm.Request) error {
 		if err != nil {
 			return err
 		}
-		if err := p.endpointIdle(rec); err != nil {
+		if err := idle("endpoint", rec); err != nil {
 			return err
 		}
 		if mode := rec.Document.String("properties", "authMode"); mode != "Key" {

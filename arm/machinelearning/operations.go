@@ -18,6 +18,7 @@ const (
 	environmentType = workspaceType + "/environments"
 	endpointType    = workspaceType + "/onlineEndpoints"
 	deploymentType  = endpointType + "/deployments"
+	computeType     = workspaceType + "/computes"
 )
 
 // The kinds of long-running jobs.
@@ -27,6 +28,8 @@ const (
 	jobRegenerate       = "machinelearning.RegenerateKeys"
 	jobDeploy           = "machinelearning.PutOnlineDeployment"
 	jobDeleteDeployment = "machinelearning.DeleteOnlineDeployment"
+	jobAttachCompute    = "machinelearning.PutCompute"
+	jobDetachCompute    = "machinelearning.DeleteCompute"
 )
 
 // maxBody bounds control-plane bodies: ARM's own limit is 4 MiB.
@@ -59,6 +62,13 @@ func (p *Provider) Types() []arm.Type {
 			row("PatchConnection", http.MethodPatch, arm.Resource, "", connectionType+"/write", p.patchConnection),
 			row("DeleteConnection", http.MethodDelete, arm.Resource, "", connectionType+"/delete", p.deleteAsset),
 			row("ListConnectionSecrets", http.MethodPost, arm.Resource, "listsecrets", readSecrets, p.listConnectionSecrets),
+		}},
+		{Name: computeType, Rows: []arm.Row{
+			row("GetCompute", http.MethodGet, arm.Resource, "", computeType+"/read", p.getResource),
+			row("ListComputes", http.MethodGet, arm.Collection, "", computeType+"/read", p.listResources),
+			row("PutCompute", http.MethodPut, arm.Resource, "", computeType+"/write", p.putCompute),
+			row("DeleteCompute", http.MethodDelete, arm.Resource, "", computeType+"/delete", p.detachCompute),
+			row("ListComputeKeys", http.MethodPost, arm.Resource, "listKeys", computeType+"/listKeys/action", p.listComputeKeys),
 		}},
 		{Name: endpointType, Rows: []arm.Row{
 			row("GetOnlineEndpoint", http.MethodGet, arm.Resource, "", endpointType+"/read", p.getResource),

@@ -50,7 +50,9 @@ func (p *Provider) deploy(ctx context.Context, job arm.Job) arm.Outcome {
 		if err != nil {
 			return err
 		}
-		pl, err = p.plan(tx, rec, rec.Document, job.ID)
+		if pl, err = p.plan(tx, rec, rec.Document, job.ID); err == nil && pl.kubernetes() {
+			err = checkSize(tx, pl)
+		}
 		return err
 	})
 	if err == nil {
@@ -58,7 +60,7 @@ func (p *Provider) deploy(ctx context.Context, job arm.Job) arm.Outcome {
 	}
 	if err != nil {
 		_ = os.RemoveAll(p.revisionDir(id, job.ID))
-		return arm.Outcome{Err: deployError(err), Apply: func(tx store.Tx) error { return p.deployFailed(tx, job.Resource) }}
+		return arm.Outcome{Err: deployError(err, pl), Apply: func(tx store.Tx) error { return p.deployFailed(tx, job.Resource) }}
 	}
 	return arm.Outcome{Apply: func(tx store.Tx) error { return p.deployed(tx, pl) }}
 }
@@ -66,11 +68,14 @@ func (p *Provider) deploy(ctx context.Context, job arm.Job) arm.Outcome {
 // deployError keeps typed errors and gives everything else the documented
 // code for a fault of the service's own, with its reason: an emulator has no
 // reason to hide it.
-func deployError(err error) *httpx.Error {
+func deployError(err error, pl *plan) *httpx.Error {
 	var failure *runner.Failure
 	var typed *httpx.Error
 	switch {
 	case errors.As(err, &failure):
+		if pl.kubernetes() {
+			return fromClusterFailure(failure, pl.code != nil)
+		}
 		return fromFailure(failure)
 	case errors.As(err, &typed):
 		return typed
@@ -110,8 +115,7 @@ func (p *Provider) deployed(tx store.Tx, pl *plan) error {
 		if err != nil || !ok {
 			return err
 		}
-		host := endpointHost(endpoint.Name(), endpoint.Document.String("location"))
-		endpoint.Document.Set("https://"+host+"/"+strings.TrimLeft(path, "/"), "properties", "scoringUri")
+		endpoint.Document.Set(addressOf(endpoint)+"/"+strings.TrimLeft(path, "/"), "properties", "scoringUri")
 		if err := arm.Put(tx, endpoint); err != nil {
 			return err
 		}

@@ -14,10 +14,13 @@ import (
 // published; a change publishes another.
 type Route struct {
 	ID, Name, Host, AuthMode string
-	Keys                     [2]string
-	Traffic                  map[string]int
-	Mirror                   map[string]int
-	Deployments              []DeploymentRoute
+	// Kubernetes says that Host is a cluster's router, which leads to its
+	// endpoints by their names.
+	Kubernetes  bool
+	Keys        [2]string
+	Traffic     map[string]int
+	Mirror      map[string]int
+	Deployments []DeploymentRoute
 
 	tokenKey string
 }
@@ -35,39 +38,56 @@ type DeploymentRoute struct {
 
 // routes is the in-memory index the scoring path reads without a transaction.
 type routes struct {
-	mu     sync.RWMutex
-	hosts  map[string]*Route
-	idHost map[string]string
+	mu        sync.RWMutex
+	addresses map[string]*Route // host, or host/name behind a router
+	byKey     map[string]*Route
 }
+
+// address is what tells a route from all others.
+func (r *Route) address() string {
+	if r.Kubernetes {
+		return routerAddress(r.Host, r.Name)
+	}
+	return strings.ToLower(r.Host)
+}
+
+func routerAddress(host, name string) string { return strings.ToLower(host + "/" + name) }
 
 func (rs *routes) byID(key string) *Route {
 	rs.mu.RLock()
 	defer rs.mu.RUnlock()
-	return rs.hosts[rs.idHost[key]]
+	return rs.byKey[key]
 }
 
-// RouteFor finds the endpoint behind a scoring host name.
-func (p *Provider) RouteFor(host string) (*Route, bool) {
-	p.routes.mu.RLock()
-	defer p.routes.mu.RUnlock()
-	r, ok := p.routes.hosts[strings.ToLower(host)]
+func (rs *routes) at(address string) (*Route, bool) {
+	rs.mu.RLock()
+	defer rs.mu.RUnlock()
+	r, ok := rs.addresses[address]
 	return r, ok
+}
+
+// RouteFor finds the managed endpoint behind a scoring host name.
+func (p *Provider) RouteFor(host string) (*Route, bool) { return p.routes.at(strings.ToLower(host)) }
+
+// RouteBehind finds an endpoint behind a cluster's router.
+func (p *Provider) RouteBehind(router, name string) (*Route, bool) {
+	return p.routes.at(routerAddress(router, name))
 }
 
 func (rs *routes) publish(key string, route *Route) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
-	if route == nil {
-		delete(rs.hosts, rs.idHost[key])
-		delete(rs.idHost, key)
-		return
+	if old := rs.byKey[key]; old != nil {
+		delete(rs.addresses, old.address())
+		delete(rs.byKey, key)
 	}
-	rs.hosts[route.Host] = route
-	rs.idHost[key] = route.Host
+	if route != nil {
+		rs.addresses[route.address()], rs.byKey[key] = route, route
+	}
 }
 
 func (p *Provider) loadRoutes(ctx context.Context) error {
-	p.routes.hosts, p.routes.idHost = map[string]*Route{}, map[string]string{}
+	p.routes.addresses, p.routes.byKey = map[string]*Route{}, map[string]*Route{}
 	return p.deps.Documents.View(ctx, func(tx store.ReadTx) error {
 		for rec, err := range arm.Under(tx, "/", endpointType) {
 			if err != nil {
@@ -103,7 +123,7 @@ func (p *Provider) refreshRoute(tx store.Tx, endpointID string) error {
 func (p *Provider) route(tx store.ReadTx, rec *arm.Record) (*Route, error) {
 	doc := rec.Document
 	route := &Route{
-		ID: rec.ID, Name: rec.Name(), Host: endpointHost(rec.Name(), doc.String("location")), AuthMode: doc.String("properties", "authMode"),
+		ID: rec.ID, Name: rec.Name(), Host: hostOf(rec), Kubernetes: onCluster(rec), AuthMode: doc.String("properties", "authMode"),
 		Keys:     [2]string{rec.Secret.String("primaryKey"), rec.Secret.String("secondaryKey")},
 		tokenKey: rec.Secret.String("tokenKey"),
 		Traffic:  map[string]int{}, Mirror: map[string]int{},

@@ -84,7 +84,11 @@ type Deps struct {
 	Dir string
 	// IdentityEnv says which pair of variables an instance gets.
 	IdentityEnv IdentityEnv
-	Logf        func(format string, args ...any)
+	// Limits are those of the subscription; zero fields are the published ones.
+	Limits Limits
+	// KubernetesAAD says where aad_token is refused for Kubernetes endpoints.
+	KubernetesAAD AADRefusal
+	Logf          func(format string, args ...any)
 }
 
 // IdentityEnv selects the managed identity variables injected into instances.
@@ -117,6 +121,10 @@ func New(ctx context.Context, deps Deps) (*Provider, error) {
 	if deps.IdentityEnv == "" {
 		deps.IdentityEnv = IdentityBoth
 	}
+	if deps.KubernetesAAD == "" {
+		deps.KubernetesAAD = RefuseAtCreation
+	}
+	deps.Limits = deps.Limits.withDefaults()
 	p := &Provider{deps: deps}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	deps.Operations.Handle(jobEndpoint, p.settleEndpoint)
@@ -124,6 +132,8 @@ func New(ctx context.Context, deps Deps) (*Provider, error) {
 	deps.Operations.Handle(jobRegenerate, p.settleEndpoint)
 	deps.Operations.Handle(jobDeploy, p.deploy)
 	deps.Operations.Handle(jobDeleteDeployment, p.deleteDeployment)
+	deps.Operations.Handle(jobAttachCompute, p.attachCompute)
+	deps.Operations.Handle(jobDetachCompute, p.endCompute)
 	if err := p.loadRoutes(ctx); err != nil {
 		return nil, err
 	}

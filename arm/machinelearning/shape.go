@@ -11,8 +11,8 @@ import (
 var (
 	endpointObjects   = []string{"identity", "identity.userAssignedIdentities", "tags", "properties", "properties.properties", "properties.traffic", "properties.mirrorTraffic", "properties.keys"}
 	endpointTexts     = []string{"location", "identity.type", "properties.authMode", "properties.compute", "properties.publicNetworkAccess", "properties.keys.primaryKey", "properties.keys.secondaryKey"}
-	deploymentObjects = []string{"sku", "tags", "properties", "properties.properties", "properties.environmentVariables", "properties.codeConfiguration", "properties.requestSettings", "properties.scaleSettings", "properties.livenessProbe", "properties.readinessProbe"}
-	deploymentTexts   = []string{"location", "properties.endpointComputeType", "properties.environmentId", "properties.model", "properties.codeConfiguration.codeId", "properties.codeConfiguration.scoringScript", "properties.scaleSettings.scaleType"}
+	deploymentObjects = []string{"sku", "tags", "properties", "properties.properties", "properties.environmentVariables", "properties.codeConfiguration", "properties.requestSettings", "properties.scaleSettings", "properties.containerResourceRequirements", "properties.containerResourceRequirements.containerResourceRequests", "properties.containerResourceRequirements.containerResourceLimits", "properties.livenessProbe", "properties.readinessProbe"}
+	deploymentTexts   = []string{"location", "properties.endpointComputeType", "properties.instanceType", "properties.environmentId", "properties.model", "properties.codeConfiguration.codeId", "properties.codeConfiguration.scoringScript", "properties.scaleSettings.scaleType"}
 )
 
 // checkShape wants each member to be absent, null or of its kind.

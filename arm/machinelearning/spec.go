@@ -27,7 +27,9 @@ func (p *Provider) spec(pl *plan) (runner.Spec, error) {
 		ID: pl.id.Key(), Name: pl.endpoint.Name() + "/" + pl.id.Name(), Revision: pl.revision, Instances: instanceCount(doc),
 		Environment: pl.environment.Environment, Env: map[string]string{}, PathEnv: map[string]string{},
 	}
-	if s, ok := sizeOf(doc.String("properties", "instanceType")); ok {
+	if pl.kubernetes() {
+		spec.CPU, spec.MemoryMiB = clusterSize(doc)
+	} else if s, ok := sizeOf(doc.String("properties", "instanceType")); ok {
 		spec.CPU, spec.MemoryMiB = float64(s.cores), s.memoryMiB
 	}
 	for name, value := range doc.Object("properties", "environmentVariables") {

@@ -181,6 +181,15 @@ func (p *Provider) deleteWorkspace(w http.ResponseWriter, r *arm.Request) error 
 		if len(endpoints) > 0 {
 			return arm.Conflict("Conflict", "The workspace '%s' has %d online endpoint(s); delete them first.", r.ID.Name(), len(endpoints))
 		}
+		computes, err := arm.List(tx, r.ID.String(), computeType)
+		if err != nil {
+			return err
+		}
+		for _, compute := range computes {
+			if err := p.removeCompute(tx, compute); err != nil {
+				return err
+			}
+		}
 		children, err := arm.List(tx, r.ID.String(), "")
 		if err != nil {
 			return err

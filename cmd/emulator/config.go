@@ -35,6 +35,8 @@ type emulatorFlags struct {
 	rbacDelay   time.Duration
 	tokenCache  time.Duration
 	listen      string // of `up` alone
+	kubeAAD     string
+	limits      map[string]string
 }
 
 func (f *emulatorFlags) register(cmd *cobra.Command) {
@@ -43,6 +45,8 @@ func (f *emulatorFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.sandbox, "sandbox", "auto", "namespaces of their own for instances of the process runner: auto (where this machine allows it), on or off")
 	flags.DurationVar(&f.keep, "keep-instances", time.Hour, "how long sandboxed instances go on when the emulator was killed, for the next amlocal up to take over")
 	flags.StringVar(&f.identityEnv, "identity-env", "both", "identity variables in instances: both, msi or identity")
+	flags.StringVar(&f.kubeAAD, "kubernetes-aad-token", "creation", "where aad_token is refused for Kubernetes endpoints: creation or scoring")
+	flags.StringToStringVar(&f.limits, "limit", nil, "lower a limit of the subscription, NAME=VALUE (repeatable): endpoints, deployments, deployments-per-endpoint, instances, role-assignments, request-timeout, kubernetes-request-timeout")
 	flags.StringVar(&f.durability, "durability", "power", "what an acknowledged write survives: power loss, or the end of the process")
 	flags.StringVar(&f.conda, "conda", "strict", "strict refuses a conda file this machine cannot satisfy; relax uses what is there and says what it changed")
 	flags.BoolVar(&f.offline, "offline", false, "refuse every host that is not emulated, and package downloads")
@@ -61,6 +65,11 @@ func (f *emulatorFlags) config(state string, port int) (amlocal.Config, error) {
 		IdentityEnv: machinelearning.IdentityEnv(f.identityEnv), Offline: f.offline, World: f.world, AllowHosts: f.allowHosts,
 		Sandbox: process.SandboxMode(f.sandbox), SandboxAgent: "/proc/self/exe", KeepInstances: f.keep,
 		Logf: logf, NetworkPool: f.networkPool, Pull: f.pull, BaseImages: f.baseImages, RBACDelay: f.rbacDelay, TokenCache: f.tokenCache,
+		KubernetesAAD: machinelearning.AADRefusal(f.kubeAAD),
+	}
+	var err error
+	if c.Limits, err = amlocal.ParseLimits(f.limits); err != nil {
+		return c, err
 	}
 	switch f.durability {
 	case "power":

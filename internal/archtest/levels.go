@@ -32,6 +32,7 @@ var levels = map[string]int{
 	"arm/authorization":     5,
 	"arm/containerregistry": 5,
 	"arm/keyvault":          5,
+	"arm/kubernetes":        5,
 	"arm/machinelearning":   5,
 	"arm/managedidentity":   5,
 	"arm/resources":         5,
