@@ -108,11 +108,16 @@ func (w *finalWriter) restore() {
 // failure turns a failed request into the answer the front door gives.
 func (s *Service) failure(ctx context.Context, r *http.Request, err error) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) && r.Context().Err() == nil || errors.Is(err, context.DeadlineExceeded) {
-		return errTimeout() // also where the body's reader was stopped for it
+		return failureAt(r, context.DeadlineExceeded) // also where the body's reader was stopped for it
 	}
 	if r.Context().Err() != nil {
 		panic(http.ErrAbortHandler) // the client left
 	}
+	return failureAt(r, err)
+}
+
+// failureAt is a failure in the words of the front the call came through.
+func failureAt(r *http.Request, err error) *httpx.Error {
 	if callOf(r.Context()).router {
 		return routerFailure(err)
 	}
