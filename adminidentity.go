@@ -59,6 +59,7 @@ func (e *Emulator) adminIdentity(r *mux.Router) {
 	})
 	e.adminSignIn(r)
 	e.adminShell(r)
+	e.adminKeys(r)
 	var pair struct{ Group, Member string }
 	post("members", func(w http.ResponseWriter, r *http.Request) {
 		ask := pair

@@ -2,6 +2,8 @@ package entra
 
 import (
 	"testing"
+
+	"github.com/amlocal/amlocal/internal/clock"
 )
 
 func BenchmarkMint(b *testing.B) {
@@ -45,13 +47,13 @@ func BenchmarkVerify(b *testing.B) {
 
 func BenchmarkWarmStart(b *testing.B) {
 	dir := b.TempDir()
-	ring, err := openKeyring(dir, epoch)
+	ring, err := openKeyring(dir, clock.NewManual(epoch))
 	if err != nil {
 		b.Fatal(err)
 	}
 	<-ring.ready
 	for b.Loop() {
-		if _, err := openKeyring(dir, epoch); err != nil {
+		if _, err := openKeyring(dir, clock.NewManual(epoch)); err != nil {
 			b.Fatal(err)
 		}
 	}

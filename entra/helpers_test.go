@@ -56,7 +56,7 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	ring, err := openKeyring(dir, epoch)
+	ring, err := openKeyring(dir, clock.NewManual(epoch))
 	if err != nil {
 		panic(err)
 	}

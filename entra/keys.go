@@ -16,18 +16,25 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/amlocal/amlocal/internal/clock"
 )
 
 const (
 	keyBits = 2048
-	// publishedKeys is how many keys the JWKS shows. Only the first signs:
-	// a verifier that ignores `kid` is found out.
+	// publishedKeys is how many keys the JWKS shows at least. Only the first
+	// signs: a verifier that ignores `kid` is found out. The second is the next
+	// one, so that verifiers have it before it is used.
 	publishedKeys = 2
 	keyLife       = 5 * 365 * 24 * time.Hour
 	keyFile       = "signing-keys.pem"
+	// retiredHeader says in a certificate's block until when it is published.
+	retiredHeader = "Retired-Until"
 	// keySubject is the name on Entra's own signing certificates.
 	keySubject = "accounts.accesscontrol.windows.net"
 )
@@ -38,33 +45,50 @@ type signingKey struct {
 	private *rsa.PrivateKey
 	cert    *x509.Certificate
 	kid     string
+	// until is when a retired key is no longer published; zero: it is not
+	// retired.
+	until time.Time
 }
 
 // keyring is the set of keys, complete once ready is closed.
 type keyring struct {
+	dir   string // empty: in memory
+	clock clock.Clock
 	ready chan struct{}
-	keys  []signingKey
-	err   error
+
+	mu   sync.Mutex
+	keys []signingKey // the first signs, the second is the next to
+	err  error
 }
 
-// wait returns the keys, of which the first signs.
+// wait returns the published keys, of which the first signs.
 func (k *keyring) wait(ctx context.Context) ([]signingKey, error) {
 	select {
 	case <-k.ready:
-		return k.keys, k.err
 	default:
+		select {
+		case <-k.ready:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
-	select {
-	case <-k.ready:
-		return k.keys, k.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return published(k.keys, k.clock.Now()), k.err
+}
+
+// published leaves out the keys whose time is over.
+func published(keys []signingKey, now time.Time) []signingKey {
+	over := func(key signingKey) bool { return !key.until.IsZero() && !now.Before(key.until) }
+	if !slices.ContainsFunc(keys, over) {
+		return keys
 	}
+	return slices.DeleteFunc(slices.Clone(keys), over)
 }
 
 // openKeyring reads the keys in dir, or begins to make them.
-func openKeyring(dir string, now time.Time) (*keyring, error) {
-	k := &keyring{ready: make(chan struct{})}
+func openKeyring(dir string, clock clock.Clock) (*keyring, error) {
+	k := &keyring{dir: dir, clock: clock, ready: make(chan struct{})}
 	if dir != "" {
 		keys, err := loadKeys(filepath.Join(dir, keyFile))
 		switch {
@@ -81,9 +105,9 @@ func openKeyring(dir string, now time.Time) (*keyring, error) {
 	}
 	go func() {
 		defer close(k.ready)
-		keys, err := generateKeys(now)
-		if err == nil && dir != "" {
-			err = saveKeys(filepath.Join(dir, keyFile), keys)
+		keys, err := generateKeys(clock.Now())
+		if err == nil {
+			err = k.save(keys)
 		}
 		if err != nil {
 			k.err = fmt.Errorf("entra: signing keys: %w", err)
@@ -92,6 +116,40 @@ func openKeyring(dir string, now time.Time) (*keyring, error) {
 		k.keys = keys
 	}()
 	return k, nil
+}
+
+func (k *keyring) save(keys []signingKey) error {
+	if k.dir == "" {
+		return nil
+	}
+	return saveKeys(filepath.Join(k.dir, keyFile), keys)
+}
+
+// rotate makes the next key the signing one, as verifiers know it already, and
+// publishes a new next one. The old key goes on being published for overlap.
+func (k *keyring) rotate(ctx context.Context, overlap time.Duration) error {
+	if _, err := k.wait(ctx); err != nil {
+		return err
+	}
+	now := k.clock.Now()
+	made, err := generateKey(now)
+	if err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	old := k.keys[0]
+	old.until = now.Add(overlap)
+	keys := append([]signingKey{k.keys[1], made, old}, k.keys[2:]...)
+	if overlap == 0 {
+		keys = keys[:2] // all that were retired before as well
+	}
+	keys = slices.Clone(published(keys, now))
+	if err := k.save(keys); err != nil {
+		return err
+	}
+	k.keys = keys
+	return nil
 }
 
 func generateKeys(now time.Time) ([]signingKey, error) {
@@ -150,7 +208,11 @@ func saveKeys(path string, keys []signingKey) error {
 			return err
 		}
 		_ = pem.Encode(&text, &pem.Block{Type: "PRIVATE KEY", Bytes: der})
-		_ = pem.Encode(&text, &pem.Block{Type: "CERTIFICATE", Bytes: k.cert.Raw})
+		block := &pem.Block{Type: "CERTIFICATE", Bytes: k.cert.Raw}
+		if !k.until.IsZero() {
+			block.Headers = map[string]string{retiredHeader: k.until.UTC().Format(time.RFC3339Nano)}
+		}
+		_ = pem.Encode(&text, block)
 	}
 	return writeWhole(path, text.Bytes())
 }
@@ -194,6 +256,7 @@ func loadKeys(path string) ([]signingKey, error) {
 		return nil, err
 	}
 	var keys []signingKey
+	active := 0
 	var private *rsa.PrivateKey
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
 		switch block.Type {
@@ -215,13 +278,21 @@ func loadKeys(path string) ([]signingKey, error) {
 			if private == nil || !private.PublicKey.Equal(cert.PublicKey) {
 				return nil, fmt.Errorf("%s: a certificate does not follow its key", filepath.Base(path))
 			}
-			keys = append(keys, newSigningKey(private, cert))
+			key := newSigningKey(private, cert)
+			if until, retired := block.Headers[retiredHeader]; retired {
+				if key.until, err = time.Parse(time.RFC3339Nano, until); err != nil {
+					return nil, fmt.Errorf("%s: %w", filepath.Base(path), err)
+				}
+			} else {
+				active++
+			}
+			keys = append(keys, key)
 			private = nil
 		}
 	}
-	if len(keys) < publishedKeys {
-		return nil, fmt.Errorf("%s: %d keys, want at least %d; remove the file to have new ones made",
-			filepath.Base(path), len(keys), publishedKeys)
+	if active < publishedKeys || !keys[0].until.IsZero() || !keys[1].until.IsZero() {
+		return nil, fmt.Errorf("%s: %d keys that are not retired, want at least %d, and those first; remove the file to have new ones made",
+			filepath.Base(path), active, publishedKeys)
 	}
 	return keys, nil
 }

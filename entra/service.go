@@ -65,7 +65,7 @@ type Service struct {
 	plane    *httpx.Plane
 	minting  singleflight.Group
 	issued   *cache[tokenKey, azure.Token]
-	verified *cache[[32]byte, accessClaims]
+	verified *cache[[32]byte, verifiedToken]
 	seal     cipher.AEAD
 	devices  devices
 	codes    authorizations
@@ -112,14 +112,14 @@ func New(d Deps) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("entra: refresh tokens: %w", err)
 	}
-	keys, err := openKeyring(d.KeyDir, d.Clock.Now())
+	keys, err := openKeyring(d.KeyDir, d.Clock)
 	if err != nil {
 		return nil, err
 	}
 	s := &Service{
 		deps: d, keys: keys,
 		issued:   newCache[tokenKey, azure.Token](maxIssued),
-		verified: newCache[[32]byte, accessClaims](maxVerified),
+		verified: newCache[[32]byte, verifiedToken](maxVerified),
 		seal:     seal,
 		devices:  devices{waiting: map[string]*device{}},
 		codes:    authorizations{waiting: map[string]*authorization{}},

@@ -43,28 +43,38 @@ func (s *Service) Verify(ctx context.Context, raw string, audiences []string) (a
 	}, nil
 }
 
+// verifiedToken is a token whose signature held, by the key it names.
+type verifiedToken struct {
+	claims accessClaims
+	kid    string
+}
+
 // signed returns the claims of a token whose signature holds.
 func (s *Service) signed(ctx context.Context, raw string) (accessClaims, error) {
 	if len(raw) > maxToken {
 		return accessClaims{}, fmt.Errorf("%w: longer than %d bytes", azure.ErrTokenMalformed, maxToken)
 	}
-	digest := sha256.Sum256([]byte(raw))
-	if claims, ok := s.verified.get(digest); ok {
-		return claims, nil
-	}
 	keys, err := s.keys.wait(ctx)
 	if err != nil {
 		return accessClaims{}, err
 	}
+	keyOf := func(kid string) int {
+		return slices.IndexFunc(keys, func(k signingKey) bool { return k.kid == kid })
+	}
+	digest := sha256.Sum256([]byte(raw))
+	if known, ok := s.verified.get(digest); ok && (keyOf(known.kid) >= 0 || s.deps.Sabotage.NoSignatureCheck) {
+		return known.claims, nil
+	}
 	var claims accessClaims
+	var kid string
 	parser := jwt.NewParser(jwt.WithValidMethods([]string{jwt.SigningMethodRS256.Alg()}),
 		jwt.WithoutClaimsValidation(), jwt.WithStrictDecoding())
 	if s.deps.Sabotage.NoSignatureCheck {
 		_, _, err = parser.ParseUnverified(raw, &claims)
 	} else {
 		_, err = parser.ParseWithClaims(raw, &claims, func(t *jwt.Token) (any, error) {
-			kid, _ := t.Header["kid"].(string)
-			i := slices.IndexFunc(keys, func(k signingKey) bool { return k.kid == kid })
+			kid, _ = t.Header["kid"].(string)
+			i := keyOf(kid)
 			if i < 0 {
 				return nil, errors.New("no published key has its kid")
 			}
@@ -79,7 +89,7 @@ func (s *Service) signed(ctx context.Context, raw string) (accessClaims, error) 
 	case claims.ObjectID == "" || claims.Audience == "" || claims.Expires == 0:
 		return accessClaims{}, fmt.Errorf("%w: it lacks oid, aud or exp", azure.ErrTokenMalformed)
 	}
-	s.verified.put(digest, claims)
+	s.verified.put(digest, verifiedToken{claims, kid})
 	return claims, nil
 }
 

@@ -222,7 +222,7 @@ func TestSabotage(t *testing.T) {
 			if _, err := w.Verify(t.Context(), c.raw, storageAudiences); err == nil {
 				t.Fatal("accepted without sabotage")
 			}
-			broken := &Service{deps: w.deps, keys: w.keys, verified: newCache[[32]byte, accessClaims](2)}
+			broken := &Service{deps: w.deps, keys: w.keys, verified: newCache[[32]byte, verifiedToken](2)}
 			broken.deps.Sabotage = c.sabotage
 			if _, err := broken.Verify(t.Context(), c.raw, storageAudiences); err != nil {
 				t.Errorf("the switch does nothing: %v", err)
