@@ -119,7 +119,7 @@ func scratch(t *testing.T, ref, program, command string) {
 // TestContainers is the documented flow with a Go container: refused without
 // the role, served with it, identity and trust as in Azure.
 func TestContainers(t *testing.T) {
-	covers.C(t, sdk, "R-503", "R-516", "R-1001", "R-1033")
+	covers.C(t, sdk, "R-503", "R-516", "R-525", "R-1001", "R-1033")
 	needDocker(t)
 	ref := fmt.Sprintf("amlocal-test/goscorer:%d", os.Getpid())
 	scratch(t, ref, static(t, t.TempDir(), "./scenarios/goscorer"), `["/goscorer", "-port", "8080"]`)
@@ -138,11 +138,22 @@ func TestContainers(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.owner.grant(t, principal, "Storage Blob Data Reader", containerID(accountOne, "box"))
+	// Its own secret: with the same identity, and refused in the same way.
+	l.owner.officer(t)
+	l.owner.setSecret(t, azure.SeedKeyVault, "boxed", "fetched-in-a-container")
+	body.Properties.(*armmachinelearning.ManagedOnlineDeployment).EnvironmentVariables["KV_SECRET"] = to.Ptr("boxed@" + vaultURL(azure.SeedKeyVault))
+	if err := l.owner.tryDeploy(t, "boxed", "green", body); err == nil || !strings.Contains(err.Error(), "secret boxed refused: 403") || !strings.Contains(err.Error(), "ForbiddenByRbac") {
+		t.Fatalf("without the vault's role: %v", err)
+	}
+	if err := l.owner.deleteDeployment(t, "boxed", "green"); err != nil {
+		t.Fatal(err)
+	}
+	l.owner.grant(t, principal, "Key Vault Secrets User", seedVault)
 	begin := time.Now()
 	l.owner.deploy(t, "boxed", "green", body)
 	t.Logf("deployed in %s", time.Since(begin))
 	log := l.owner.logs(t, "boxed", "green", armmachinelearning.ContainerTypeInferenceServer)
-	if !strings.Contains(log, "Blob contains: "+helloText) || !strings.Contains(log, "Model loaded") {
+	if !strings.Contains(log, "Blob contains: "+helloText) || !strings.Contains(log, "Model loaded") || !strings.Contains(log, "Secret boxed has 22 characters") {
 		t.Errorf("log:\n%s", log)
 	}
 	if err := l.owner.traffic(t, "boxed", map[string]int32{"green": 100}); err != nil {

@@ -14,12 +14,14 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob"
 )
 
 // question is what a test asks of the code inside an instance.
 type question struct {
-	// Do is read, write, token, environment or resolve (the name in Account).
+	// Do is read, write, token, environment, resolve (the name in Account) or
+	// secret (the one that the variable in Account names).
 	Do                       string
 	Account, Container, Blob string
 	Resource                 string
@@ -104,6 +106,18 @@ func (q question) answer(r *http.Request, a *findings) (string, error) {
 	if q.Do == "token" {
 		token, err := cred.GetToken(r.Context(), policy.TokenRequestOptions{Scopes: []string{q.Resource + "/.default"}})
 		return token.Token, err
+	}
+	if q.Do == "secret" {
+		name, vault, _ := strings.Cut(os.Getenv(q.Account), "@")
+		client, err := azsecrets.NewClient(vault, cred, nil)
+		if err != nil {
+			return "", err
+		}
+		resp, err := client.GetSecret(r.Context(), name, "", nil)
+		if err != nil {
+			return "", err
+		}
+		return *resp.Value, nil
 	}
 	client, err := azblob.NewClient("https://"+q.Account+".blob.core.windows.net/", cred, nil)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/machinelearning/armmachinelearning/v4"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/msi/armmsi"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/storage/armstorage"
+	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
 	"github.com/google/uuid"
 
 	"github.com/amlocal/amlocal/azure"
@@ -142,6 +143,18 @@ func TestPrintedFixesMend(t *testing.T) {
 		}},
 		{"create a container", "", func(t *testing.T, s *session) error {
 			_, err := s.blobs(t, accountOne).CreateContainer(t.Context(), "bytoken", nil)
+			return err
+		}},
+		{"read a secret", "", func(t *testing.T, s *session) error {
+			_, err := s.secrets(t, azure.SeedKeyVault).GetSecret(t.Context(), "any", "", nil)
+			return notFoundIsFine(err)
+		}},
+		{"list secrets", "", func(t *testing.T, s *session) error {
+			_, err := s.secrets(t, azure.SeedKeyVault).NewListSecretPropertiesPager(nil).NextPage(t.Context())
+			return err
+		}},
+		{"set a secret", "", func(t *testing.T, s *session) error {
+			_, err := s.secrets(t, azure.SeedKeyVault).SetSecret(t.Context(), "mended", azsecrets.SetSecretParameters{Value: to.Ptr("x")}, nil)
 			return err
 		}},
 		{"list containers", "", func(t *testing.T, s *session) error {

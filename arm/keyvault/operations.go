@@ -13,6 +13,8 @@ const (
 	policyType      = vaultType + "/accessPolicies"
 	deletedListType = namespace + "/deletedVaults"
 	deletedType     = namespace + "/locations/deletedVaults"
+	hsmType         = namespace + "/managedHSMs"
+	deletedHSMType  = namespace + "/deletedManagedHSMs"
 )
 
 // Types are the provider's resource types.
@@ -36,6 +38,9 @@ func (p *Provider) Types() []arm.Type {
 			// Azure lists no action for it; who may read vaults may ask, unverified.
 			row("CheckNameAvailability", http.MethodPost, vaultType+"/read", arm.Collection, "", p.checkName),
 		}},
+		// There are no managed HSMs, which az lists together with vaults.
+		{Name: hsmType, Rows: []arm.Row{row("ListManagedHSMs", http.MethodGet, hsmType+"/read", arm.Collection, "", none)}},
+		{Name: deletedHSMType, Rows: []arm.Row{row("ListDeletedManagedHSMs", http.MethodGet, deletedHSMType+"/read", arm.Collection, "", none)}},
 		{Name: deletedListType, Rows: []arm.Row{
 			row("ListDeletedVaults", http.MethodGet, deletedListType+"/read", arm.Collection, "", p.listDeleted),
 		}},
@@ -45,3 +50,5 @@ func (p *Provider) Types() []arm.Type {
 		}},
 	}
 }
+
+func none(w http.ResponseWriter, _ *arm.Request) error { return arm.ReplyList(w, nil) }

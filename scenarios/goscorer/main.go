@@ -104,6 +104,25 @@ func showBlob(ctx context.Context, client *http.Client, getenv func(string) stri
 		return err
 	}
 	logger.Printf("Blob contains: %s", text)
+	return readSecret(ctx, client, identity, getenv, logger)
+}
+
+// readSecret fetches the secret KV_SECRET names, if it does. The value itself is
+// not for logs.
+func readSecret(ctx context.Context, client *http.Client, identity identity, getenv func(string) string, logger *log.Logger) error {
+	ref, ok, err := secretFromEnv(getenv)
+	if err != nil || !ok {
+		return err
+	}
+	token, err := identity.token(ctx, client, vaultAudience)
+	if err != nil {
+		return err
+	}
+	value, err := ref.read(ctx, client, token)
+	if err != nil {
+		return err
+	}
+	logger.Printf("Secret %s has %d characters", ref.name, len(value))
 	return nil
 }
 
