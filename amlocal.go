@@ -14,10 +14,12 @@ import (
 
 	"github.com/amlocal/amlocal/arm"
 	"github.com/amlocal/amlocal/arm/authorization"
+	"github.com/amlocal/amlocal/arm/containerregistry"
 	"github.com/amlocal/amlocal/arm/keyvault"
 	"github.com/amlocal/amlocal/arm/kubernetes"
 	"github.com/amlocal/amlocal/arm/machinelearning"
 	"github.com/amlocal/amlocal/arm/managedidentity"
+	"github.com/amlocal/amlocal/arm/monitor"
 	"github.com/amlocal/amlocal/arm/resources"
 	"github.com/amlocal/amlocal/arm/storage"
 	"github.com/amlocal/amlocal/azure"
@@ -264,12 +266,22 @@ func (e *Emulator) wire(ctx context.Context) (err error) {
 	}
 	if e.resources, err = resources.New(resources.Deps{
 		Documents: e.store, Clock: c.Clock, Operations: e.operations, Roles: e.assignments, TenantID: azure.SeedTenantID,
-		Cascades: e.cascades(identities),
+		Cascades: e.cascades(identities), Front: armFront{e}, Seal: e.seal,
 	}); err != nil {
 		return err
 	}
+	monitors, err := monitor.New(monitor.Deps{Documents: e.store, Clock: c.Clock, Assignments: e.assignments, TenantID: azure.SeedTenantID})
+	if err != nil {
+		return err
+	}
+	registries, err := containerregistry.New(containerregistry.Deps{Documents: e.store, Clock: c.Clock, Assignments: e.assignments})
+	if err != nil {
+		return err
+	}
 	types := e.resources.Types()
-	for _, p := range []interface{ Types() []arm.Type }{e.storage, e.keyvault, e.assignments, identities, clusters, e.ml} {
+	for _, p := range []interface{ Types() []arm.Type }{
+		e.storage, e.keyvault, e.assignments, identities, clusters, e.ml, monitors, registries,
+	} {
 		types = append(types, p.Types()...)
 	}
 	if e.arm, err = arm.New(arm.Deps{

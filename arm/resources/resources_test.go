@@ -17,6 +17,7 @@ import (
 	"github.com/amlocal/amlocal/arm/resources"
 	"github.com/amlocal/amlocal/azure"
 	"github.com/amlocal/amlocal/internal/covers"
+	"github.com/amlocal/amlocal/internal/seal"
 	"github.com/amlocal/amlocal/rbac"
 	"github.com/amlocal/amlocal/store"
 )
@@ -29,11 +30,23 @@ func (r roles) Sees(objectID, scope string) bool {
 	return len(r.index.Assignments(rbac.Filter{PrincipalID: objectID, Scope: scope})) > 0
 }
 
+// nowhere is the front of providers that are alone: deployments are tested at
+// the root, with the whole control plane.
+type nowhere struct{}
+
+func (nowhere) Do(context.Context, azure.Principal, string, string, []byte) (int, http.Header, []byte, error) {
+	return 0, nil, nil, errors.New("there is no control plane here")
+}
+
 func start(t *testing.T, cascades ...resources.Cascade) (*armtest.Server, *resources.Provider) {
 	t.Helper()
 	e := armtest.New(t)
+	key, err := seal.Random()
+	if err != nil {
+		t.Fatal(err)
+	}
 	p, err := resources.New(resources.Deps{Documents: e.Documents, Clock: e.Clock, Operations: e.Operations,
-		Roles: roles{e.Index}, TenantID: armtest.Tenant, Cascades: cascades})
+		Roles: roles{e.Index}, TenantID: armtest.Tenant, Cascades: cascades, Front: nowhere{}, Seal: key})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/amlocal/amlocal/arm"
 	"github.com/amlocal/amlocal/azure"
 	"github.com/amlocal/amlocal/internal/clock"
+	"github.com/amlocal/amlocal/internal/seal"
 	"github.com/amlocal/amlocal/store"
 )
 
@@ -45,6 +46,10 @@ type Deps struct {
 	TenantID   string
 	// Cascades run in order.
 	Cascades []Cascade
+	// Front is where the resources of templates are put, and Seal keeps their
+	// parameters until then.
+	Front Front
+	Seal  *seal.Key
 }
 
 // Provider is Microsoft.Resources.
@@ -52,11 +57,12 @@ type Provider struct{ deps Deps }
 
 // New makes the provider and names its worker to the operations engine.
 func New(deps Deps) (*Provider, error) {
-	if deps.Documents == nil || deps.Clock == nil || deps.Operations == nil || deps.Roles == nil || deps.TenantID == "" {
+	if deps.Documents == nil || deps.Clock == nil || deps.Operations == nil || deps.Roles == nil || deps.Front == nil || deps.Seal == nil || deps.TenantID == "" {
 		return nil, errors.New("resources: a dependency is missing")
 	}
 	p := &Provider{deps: deps}
 	deps.Operations.Handle(deleteGroupKind, p.performDelete)
+	deps.Operations.Handle(deployKind, p.deploy)
 	return p, nil
 }
 

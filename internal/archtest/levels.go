@@ -35,6 +35,7 @@ var levels = map[string]int{
 	"arm/kubernetes":        5,
 	"arm/machinelearning":   5,
 	"arm/managedidentity":   5,
+	"arm/monitor":           5,
 	"arm/resources":         5,
 	"arm/storage":           5,
 	"blobfake":              5,
