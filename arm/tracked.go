@@ -124,6 +124,11 @@ func (t *Tracked) patch(w http.ResponseWriter, r *Request) error {
 			doc["tags"] = tags
 		}
 		rec.Document = rec.Document.Merge(doc)
+		if t.Check != nil {
+			if err := t.Check(r.Name, rec.Document); err != nil {
+				return err
+			}
+		}
 		rec.ModifiedAt, rec.ModifiedBy = t.Clock.Now(), r.Author()
 		return t.keep(tx, rec)
 	})

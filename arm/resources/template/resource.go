@@ -276,8 +276,8 @@ func order(all []*Resource) ([]*Resource, error) {
 	for _, res := range all {
 		for _, name := range res.dependsOn {
 			found := matching(all, name)
-			if len(found) == 0 {
-				return nil, invalid("Deployment template validation failed: 'The resource '%s' is not defined in the template.'", name)
+			if len(found) == 0 && res.Wanted {
+				return nil, invalid("The resource '%s' is not defined in the template.", name)
 			}
 			needs[res] = append(needs[res], found...)
 		}
@@ -295,7 +295,7 @@ func order(all []*Resource) ([]*Resource, error) {
 	visit = func(res *Resource) error {
 		switch state[res] {
 		case 1:
-			return invalid("Deployment template validation failed: 'Circular dependency detected on resource: '%s'.'", res.ID)
+			return invalid("Circular dependency detected on resource: '%s'.", res.ID)
 		case 2:
 			return nil
 		}

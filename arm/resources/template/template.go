@@ -126,6 +126,7 @@ func (t *Template) readParameters(body, parameters map[string]any) error {
 		}
 		t.parameters[strings.ToLower(name)] = p
 	}
+	// A null is as good as nothing: azure-ai-ml sends many.
 	for name, raw := range parameters {
 		key := strings.ToLower(name)
 		if _, ok := t.parameters[key]; !ok {
@@ -138,6 +139,9 @@ func (t *Template) readParameters(body, parameters map[string]any) error {
 		value, ok := box["value"]
 		if !ok {
 			return invalid("the parameter '%s' has no value", name)
+		}
+		if value == nil {
+			continue
 		}
 		t.given[key] = deepNumbers(value)
 	}
