@@ -17,6 +17,16 @@ var offered = []struct {
 		"roleAssignments": {"2022-04-01", "2020-10-01-preview", "2018-01-01-preview"},
 		"roleDefinitions": {"2022-05-01-preview", "2022-04-01", "2018-01-01-preview"},
 	}},
+	{"Microsoft.ContainerRegistry", map[string][]string{
+		"registries":            {"2026-09-01-preview", "2025-04-01", "2023-07-01", "2019-05-01"},
+		"checkNameAvailability": {"2025-04-01", "2023-07-01"},
+	}},
+	{"Microsoft.Insights", map[string][]string{
+		"components": {"2020-02-02", "2020-02-02-preview", "2015-05-01"},
+	}},
+	{"Microsoft.OperationalInsights", map[string][]string{
+		"workspaces": {"2023-09-01", "2020-08-01"},
+	}},
 	{"Microsoft.ManagedIdentity", map[string][]string{
 		"userAssignedIdentities": {"2025-05-31-preview", "2024-11-30", "2023-01-31", "2018-11-30"},
 	}},

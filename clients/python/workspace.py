@@ -29,6 +29,7 @@ try:
 except ResourceNotFoundError:
     left = False
 
+print()  # the client's dots of progress have no end of line
 print(
     json.dumps(
         {
