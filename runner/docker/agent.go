@@ -288,14 +288,13 @@ func (a *agent) renewLocked(ctx context.Context, image string) (_ *link, err err
 	if a.b.selfID() != "" {
 		publish = 0
 	}
-	id, err := eng.create(ctx, containerSpec{
+	id, err := a.b.createFromAgent(ctx, containerSpec{
 		name: a.b.thing("agent"), image: image, cmd: append([]string{agentProgram}, a.b.cfg.AgentArgs...), user: agentUser, labels: labels,
 		network: networkID, address: relay.Host(control, relay.AgentHost), publish: publish,
 		volumes:  []volumeMount{{volume: keyVolume, target: relay.SettingsDir}},
 		readOnly: true, sysctls: agentSysctls, memory: agentMemory, pids: agentPids, restart: true,
 	})
 	if err != nil {
-		a.b.forgetAgentImage(err)
 		return nil, fmt.Errorf("docker: agent: %w", err)
 	}
 	// Not a file of the agent's image: an image can be read by anyone.

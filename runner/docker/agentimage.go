@@ -15,7 +15,7 @@ import (
 
 // agentRepository names the agent's images; the tag is the program's digest, so
 // that each is loaded once and two emulators of one version share it. One of
-// another version may remove ours while we do not use it; forgetAgentImage.
+// another version may remove ours while we do not use it; createFromAgent.
 const agentRepository = "amlocal-agent"
 
 // agentProgram is where the image has it.

@@ -141,13 +141,20 @@ func (b *Backend) agentImage(ctx context.Context) (string, error) {
 	return ref, err
 }
 
-// forgetAgentImage has the image loaded again when the engine lost it.
-func (b *Backend) forgetAgentImage(err error) {
-	if errors.Is(err, errNotFound) {
-		b.imageMu.Lock()
-		defer b.imageMu.Unlock()
-		b.agentRef = ""
+// createFromAgent makes a container of the agent's image. When the engine lost
+// that, most likely to an emulator of another version, it is loaded again.
+func (b *Backend) createFromAgent(ctx context.Context, spec containerSpec) (string, error) {
+	id, err := b.eng.create(ctx, spec)
+	if !errors.Is(err, errNotFound) {
+		return id, err
 	}
+	b.imageMu.Lock()
+	b.agentRef = ""
+	b.imageMu.Unlock()
+	if spec.image, err = b.agentImage(ctx); err != nil {
+		return "", err
+	}
+	return b.eng.create(ctx, spec)
 }
 
 // artifact is what Build hands to Start.
@@ -249,11 +256,16 @@ func (b *Backend) Sweep(ctx context.Context) error {
 			agent = c.id
 		}
 	}
-	err = b.removeAll(ctx, b.ours(), containers, agent)
-	if err == nil && b.selfID() != "" {
-		err = b.sweepOrphans(ctx)
+	if err := b.removeAll(ctx, b.ours(), containers, agent); err != nil {
+		return err
 	}
-	return err
+	if b.selfID() != "" {
+		// Another emulator may be at the same; and it is not ours to fail for.
+		if err := b.sweepOrphans(ctx); err != nil {
+			b.cfg.Logf("docker: remove what emulators that are gone left: %v", err)
+		}
+	}
+	return nil
 }
 
 // SweepState ends everything that emulators of a state folder left in the engine,

@@ -220,9 +220,8 @@ func (v *volumes) deliver(ctx context.Context, parcels []parcel) error {
 	for i, p := range parcels {
 		spec.volumes = append(spec.volumes, volumeMount{volume: p.volume, target: "/v/" + strconv.Itoa(i)})
 	}
-	id, err := v.b.eng.create(ctx, spec)
+	id, err := v.b.createFromAgent(ctx, spec)
 	if err != nil {
-		v.b.forgetAgentImage(err)
 		return fmt.Errorf("docker: deliver files: %w", err)
 	}
 	defer func() {
