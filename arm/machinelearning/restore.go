@@ -132,6 +132,7 @@ func (p *Provider) revive(ctx context.Context, pl *plan) error {
 	}
 	if err := p.openInjected(pl); err != nil {
 		p.deps.Logf("the injected values of %s are read again: %v", pl.instance(), err)
+		p.deps.Deployer.Disown(pl.id.Key()) // it may get others
 		return p.provision(ctx, pl)
 	}
 	spec, err := p.spec(pl)

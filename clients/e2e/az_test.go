@@ -92,3 +92,18 @@ func TestAzCommands(t *testing.T) {
 		}
 	}
 }
+
+// TestAzConnections runs the commands of docs/secrets.md.
+func TestAzConnections(t *testing.T) {
+	t.Parallel()
+	covers.C(t, azureCLI, "R-702", "R-703")
+	got := run(t, azCommand(t, "connections.sh", "az-keys"))
+	for _, answer := range []string{"made", "shown"} {
+		got.wantObject(t, answer, map[string]any{"name": "az-keys", "type": "Microsoft.MachineLearningServices/workspaces/connections"})
+		properties, _ := got[answer].(map[string]any)["properties"].(map[string]any)
+		outcome(properties).want(t, map[string]any{"authType": "CustomKeys", "credentials": nil, "metadata": map[string]string{"API_BASE": "https://example.com"}})
+	}
+	got.want(t, map[string]any{"listed": []string{"CustomKeys"}, "secrets": map[string]string{"API_KEY": "the-az-key"}, "changed": "the-next-key"})
+	got.wantText(t, "refused", "ValidationError", "credentials.key")
+	got.wantText(t, "left", "ResourceNotFound")
+}

@@ -47,3 +47,22 @@ func TestPythonUserAssigned(t *testing.T) {
 	}
 	got.wantServed(t)
 }
+
+// TestPythonConnections makes a connection of every class the library has, reads
+// them back without and with their secrets, and deploys with references to one.
+func TestPythonConnections(t *testing.T) {
+	t.Parallel()
+	covers.C(t, azureAIML, "R-213", "R-218", "R-702", "R-703", "R-705", "R-706", "R-711", "R-1055")
+	bin := python(t, "python")
+	got := run(t, labOf(t).command(t, filepath.Join(bin, "python"), script("python", "connections.py"), "py-connected", "pyconnectstorage"))
+	got.want(t, map[string]any{
+		"made": 11, "key": nil, "filled": "the-aoai-key", "api_version": "2024-02-01", "updated": "again", "missing": "ResourceNotFound",
+		"custom": "custom", "custom_metadata": map[string]string{"ACCOUNT": "pyconnectstorage"},
+		"listed": []string{"py-aoai", "py-custom", "py-feed", "py-feed-open", "py-git", "py-keys", "py-registry", "py-s3", "py-sas", "py-serverless", "py-sql"},
+		"all":    true, "of_git": []string{"py-git"},
+		"assigned": []string{"AcrPull", "Azure Machine Learning Workspace Connection Secrets Reader", "AzureML Metrics Writer (preview)", "Storage Blob Data Reader", "Storage Blob Data Reader"},
+		"deployed": "Succeeded", "file": "${{azureml://connections/py-keys/credentials/FILE}}", "left": []string{},
+	})
+	got.wantText(t, "refused", "SecretsInjectionError", "no credential 'NOTHING'")
+	got.wantServed(t)
+}
