@@ -8,7 +8,9 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -31,6 +33,8 @@ type question struct {
 	Chain    bool
 	// Bare forgets the platform's identity variables first: IMDS is left.
 	Bare bool
+	// Try are attempts of Do "try", by what attempt makes of them.
+	Try []string
 }
 
 // findings are what it found: a text, or an error in the service's words.
@@ -40,6 +44,8 @@ type findings struct {
 	Code        string
 	Error       string
 	Environment []string
+	// Tried is what became of each: "ok" and what was found, or the error.
+	Tried map[string]string
 }
 
 // actAsInstance is a scoring server that answers questions with the real SDK,
@@ -95,6 +101,13 @@ func (q question) answer(r *http.Request, a *findings) (string, error) {
 		a.Environment = os.Environ()
 		return "", nil
 	}
+	if q.Do == "try" {
+		a.Tried = map[string]string{}
+		for _, what := range q.Try {
+			a.Tried[what] = attempt(what)
+		}
+		return "", nil
+	}
 	if q.Do == "resolve" {
 		addresses, err := net.DefaultResolver.LookupHost(r.Context(), q.Account)
 		return strings.Join(addresses, " "), err
@@ -134,4 +147,79 @@ func (q question) answer(r *http.Request, a *findings) (string, error) {
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	return string(text), err
+}
+
+// attempt does what a curious program might: it answers "ok: " and what it got,
+// or the reason it got nothing.
+func attempt(what string) string {
+	kind, rest, _ := strings.Cut(what, " ")
+	var text string
+	var err error
+	switch kind {
+	case "read":
+		var raw []byte
+		raw, err = os.ReadFile(rest)
+		text = string(raw)
+	case "list":
+		var entries []os.DirEntry
+		entries, err = os.ReadDir(rest)
+		for _, e := range entries {
+			text += e.Name() + " "
+		}
+	case "write":
+		err = os.WriteFile(rest, []byte("mark"), 0o600)
+	case "dial":
+		network, address, _ := strings.Cut(rest, " ")
+		var c net.Conn
+		if c, err = net.DialTimeout(network, address, 5*time.Second); err == nil {
+			_ = c.Close()
+		}
+	case "search": // every process's environment and command line
+		text, err = searchProcesses(rest)
+	case "ptrace":
+		var pid int
+		if pid, err = strconv.Atoi(rest); err == nil {
+			err = syscall.PtraceAttach(pid)
+		}
+	case "memory":
+		var f *os.File
+		if f, err = os.Open("/proc/" + rest + "/mem"); err == nil {
+			_ = f.Close()
+		}
+	case "token": // as whoever has this secret
+		var r *http.Request
+		r, err = http.NewRequest(http.MethodGet, os.Getenv("MSI_ENDPOINT")+"?api-version=2017-09-01&resource=https%3A%2F%2Fstorage.azure.com", nil)
+		if err != nil {
+			break
+		}
+		r.Header.Set("Secret", rest)
+		var resp *http.Response
+		if resp, err = http.DefaultClient.Do(r); err == nil {
+			_ = resp.Body.Close()
+			if text = resp.Status; resp.StatusCode != http.StatusOK {
+				err = errors.New(resp.Status)
+			}
+		}
+	default:
+		err = errors.New("no such attempt")
+	}
+	if err != nil {
+		return err.Error()
+	}
+	return "ok: " + text
+}
+
+func searchProcesses(text string) (found string, err error) {
+	entries, err := os.ReadDir("/proc")
+	for _, e := range entries {
+		if strings.Trim(e.Name(), "0123456789") != "" {
+			continue
+		}
+		for _, file := range []string{"environ", "cmdline"} {
+			if raw, err := os.ReadFile("/proc/" + e.Name() + "/" + file); err == nil && strings.Contains(string(raw), text) {
+				found += e.Name() + "/" + file + " "
+			}
+		}
+	}
+	return found, err
 }

@@ -1,6 +1,14 @@
 package amlocal
 
 import (
+	"fmt"
+	"maps"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -62,5 +70,117 @@ func TestSandboxedInstances(t *testing.T) {
 	}
 	if got := l.ask(t, "other", "blue", read); got.Code != "AuthorizationPermissionMismatch" {
 		t.Errorf("the other instance, with IMDS alone: %+v", got)
+	}
+}
+
+// TestSandboxHides asks an instance to look for what is none of its business,
+// while all of it is there to be found.
+func TestSandboxHides(t *testing.T) {
+	covers.C(t, sdk, "R-502", "R-516", "issue-4-sandbox")
+	if runtime.GOOS != "linux" {
+		covers.NotRun(t, "sandbox", "it needs Linux")
+	}
+	l := newLab(t, nil)
+	if !strings.HasPrefix(l.e.Status().Isolation, "sandboxed") {
+		covers.NotRun(t, "sandbox", l.e.Status().Isolation)
+	}
+	for _, name := range []string{"curious", "victim"} {
+		l.owner.endpoint(t, name, wish(nil))
+		l.owner.deploy(t, name, "blue", l.owner.instance(t))
+	}
+	victim := environment(l.ask(t, "victim", "blue", question{Do: "environment"}).Environment)
+	mine := environment(l.ask(t, "curious", "blue", question{Do: "environment"}).Environment)
+	secret := victim["MSI_SECRET"]
+	if secret == "" || secret == mine["MSI_SECRET"] {
+		t.Fatalf("the secrets are %q and %q", secret, mine["MSI_SECRET"])
+	}
+	if got := l.ask(t, "victim", "blue", question{Do: "try", Try: []string{"write /tmp/mark", "write " + victim["HOME"] + "/mark", "write /dev/shm/mark"}}).Tried; got["write /tmp/mark"] != "ok: " {
+		t.Fatalf("%v", got)
+	}
+	host := must(net.Listen("tcp", "127.0.0.1:0"))(t)
+	defer host.Close()
+	abstract := fmt.Sprintf("@amlocal-test-%d", os.Getpid())
+	bus := must(net.Listen("unix", abstract))(t)
+	defer bus.Close()
+	private := filepath.Join(t.TempDir(), "private")
+	if err := os.WriteFile(private, []byte("of the user"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	home := must(os.UserHomeDir())(t)
+	var agents, fronts []string
+	for _, id := range must(filepath.Glob(l.e.path("runner", "instances", "*")))(t) {
+		agents = append(agents, filepath.Join(id, "agent.sock"))
+	}
+	for _, d := range l.e.manager.Status() {
+		for _, i := range d.Instances {
+			fronts = append(fronts, must(url.Parse(i.URL))(t).Host)
+		}
+	}
+	if len(agents) != 2 || len(fronts) != 2 {
+		t.Fatalf("agents %v, fronts %v", agents, fronts)
+	}
+
+	const absent, refused = "no such file or directory", "connection refused"
+	want := map[string]string{
+		// Another instance's environment, secret, memory and files.
+		"token " + secret:                     "401 Unauthorized",
+		"read /tmp/mark":                      absent,
+		"read " + mine["HOME"] + "/mark":      absent,
+		"read /dev/shm/mark":                  absent,
+		"read /proc/1/environ":                "permission denied",
+		"memory 1":                            "permission denied",
+		"list /proc/1/root":                   "permission denied",
+		"list /proc/1/cwd":                    "permission denied",
+		"list /proc/1/fd":                     "permission denied",
+		"ptrace 1":                            "operation not permitted",
+		fmt.Sprintf("ptrace %d", os.Getpid()): "no such process",
+		// Its port, and whatever listens on this machine.
+		"dial tcp " + fronts[0]:                    refused,
+		"dial tcp " + fronts[1]:                    refused,
+		"dial tcp " + host.Addr().String():         refused,
+		"dial tcp " + l.e.listener.Addr().String(): refused,
+		"dial unix " + abstract:                    refused,
+		"dial unix " + agents[0]:                   absent,
+		"dial unix " + agents[1]:                   absent,
+		"dial unix /var/run/docker.sock":           absent,
+		// The state folder and the user's files.
+		"list " + l.e.config.StateDir:  absent,
+		"read " + l.e.path("run.json"): absent,
+		"read " + l.e.path("store"):    absent,
+		"list " + home:                 absent,
+		"read " + private:              absent,
+		"list /home":                   "ok: dockeruser ",
+		"list /run":                    "ok: amlocal ",
+		"list /sys":                    absent,
+		"read /etc/shadow":             absent,
+	}
+	attempts := slices.Collect(maps.Keys(want))
+	attempts = append(attempts, "search "+secret, "search "+mine["MSI_SECRET"], "search "+l.e.config.StateDir, "list /proc", "token "+mine["MSI_SECRET"])
+	got := l.ask(t, "curious", "blue", question{Do: "try", Try: attempts}).Tried
+	for what, why := range want {
+		if !strings.HasSuffix(got[what], why) {
+			t.Errorf("%s: %q, want %q", what, got[what], why)
+		}
+	}
+	// It does find its own: the search looks in the right place.
+	if found := got["search "+mine["MSI_SECRET"]]; !strings.Contains(found, "/environ") {
+		t.Errorf("its own secret: %q", found)
+	}
+	if found := got["token "+mine["MSI_SECRET"]]; found != "ok: 200 OK" {
+		t.Errorf("a token with its own secret: %q", found)
+	}
+	for _, what := range []string{"search " + secret, "search " + l.e.config.StateDir} {
+		if got[what] != "ok: " {
+			t.Errorf("%s: %q", what, got[what])
+		}
+	}
+	pids := 0
+	for name := range strings.FieldsSeq(strings.TrimPrefix(got["list /proc"], "ok: ")) {
+		if strings.Trim(name, "0123456789") == "" {
+			pids++
+		}
+	}
+	if pids != 2 { // the agent and itself
+		t.Errorf("it sees %d processes: %s", pids, got["list /proc"])
 	}
 }
