@@ -250,12 +250,12 @@ const excerptHead, excerptTail = 10, 110
 var logLine = regexp.MustCompile(`^\d{4}-\d\d-\d\d[ T]\d\d:\d\d`)
 
 // excerpt picks the part of an instance's output that explains its end: from
-// the first Python traceback, if there is one, to the last; else the last
-// lines.
+// the first Python traceback, or what Go prints in its place, to the last; else
+// the last lines.
 func excerpt(lines []string) string {
 	start, end, last := -1, len(lines), 0
 	for i, line := range lines {
-		if strings.Contains(line, "Traceback (most recent call last)") || strings.HasPrefix(line, "panic: ") {
+		if strings.Contains(line, "Traceback (most recent call last)") || strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") {
 			if start < 0 {
 				start = max(0, i-1)
 			}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -23,6 +24,9 @@ func TestExcerpt(t *testing.T) {
 	}
 	if !strings.HasSuffix(got, "UserScriptException: Caught") || strings.Contains(got, "banner") {
 		t.Errorf("excerpt:\n%s", got)
+	}
+	if got := excerpt(append([]string{"begun", "fatal error: runtime: out of memory"}, slices.Repeat([]string{"goroutine"}, 300)...)); !strings.HasPrefix(got, "begun\nfatal error: runtime: out of memory\n") {
+		t.Errorf("of a Go program that died: %q", got)
 	}
 	if got := excerpt([]string{"a", "b"}); got != "a\nb" {
 		t.Errorf("without a traceback: %q", got)

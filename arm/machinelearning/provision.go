@@ -185,9 +185,15 @@ func (p *Provider) provision(ctx context.Context, pl *plan) error {
 	}
 	spec, err := p.spec(pl)
 	if err != nil {
+		_, _ = fmt.Fprintf(log, "Deployment: %v\n", publicText(err))
 		return err
 	}
-	return p.deps.Deployer.Deploy(ctx, spec)
+	err = p.deps.Deployer.Deploy(ctx, spec)
+	var failure *runner.Failure
+	if errors.As(err, &failure) && (failure.Kind == runner.ImageFailed || failure.Kind == runner.BuildFailed) {
+		_, _ = fmt.Fprintf(log, "Image: %s\n", failure.Message)
+	}
+	return err
 }
 
 // sayInstances tells what the instances may use, as far as the machine has it.
