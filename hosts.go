@@ -39,7 +39,7 @@ func (e *Emulator) lead(class azure.HostClass) (http.Handler, intercept.Verdict)
 	case azure.ServiceGraph:
 		return e.graph, emulated
 	case azure.ServiceARM:
-		return e.arm, emulated
+		return e.withCloudMetadata(e.arm), emulated
 	case azure.ServiceBlob:
 		if _, ok, err := e.storage.Account(context.Background(), class.Name); err != nil || !ok {
 			return nil, noSuchHost("the storage account %q does not exist here", class.Name)

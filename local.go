@@ -14,7 +14,8 @@ import (
 const identityPath = "/v1/token/msi/xds"
 
 // local serves requests to the emulator's own address: the admin API, the
-// managed identity endpoint of plain child processes, and path-style blobs.
+// managed identity endpoint of plain child processes, the custom cloud, and
+// path-style blobs.
 func (e *Emulator) local() http.Handler {
 	admin := intercept.Guard(e.secrets.AdminToken)(e.admin())
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -23,6 +24,8 @@ func (e *Emulator) local() http.Handler {
 			admin.ServeHTTP(w, r)
 		case isIdentityPath(path):
 			e.msi.ServeHTTP(w, r)
+		case r.TLS != nil && e.cloudHandler(path) != nil:
+			e.cloudHandler(path).ServeHTTP(w, r)
 		default:
 			e.blobs.ServeHTTP(w, r)
 		}

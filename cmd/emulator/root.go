@@ -79,7 +79,7 @@ func newRoot() *cobra.Command {
 		upCommand(g), downCommand(g), statusCommand(g), envCommand(g), runCommand(g),
 		whyCommand(g), logsCommand(g), scenarioCommand(g), versionCommand(),
 		principalsCommand(g), tokenCommand(g), clockCommand(g), accessCommand(g),
-		deviceCommand(g), issuersCommand(g), keysCommand(g), adminTokenCommand(g),
+		deviceCommand(g), issuersCommand(g), keysCommand(g), cloudCommand(g), adminTokenCommand(g),
 	)
 	return root
 }
