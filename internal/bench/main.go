@@ -2,12 +2,15 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"strings"
 	"time"
+
+	"github.com/amlocal/amlocal/runner/docker"
 )
 
 func main() {
@@ -16,15 +19,16 @@ func main() {
 	starts := flag.Int("starts", 15, "how many warm starts")
 	scenario := flag.String("scenario", "sai", "the scenario to time; empty for none")
 	args := flag.String("scenario-args", "", "further arguments of `scenario run`")
+	deploys := flag.Int("deployments", 7, "how many deployments of each kind; 0 for none")
 	packages := flag.String("packages", "./...", "packages whose benchmarks run; empty for none")
 	flag.Parse()
-	if err := run(*bin, *out, *starts, *scenario, strings.Fields(*args), *packages); err != nil {
+	if err := run(*bin, *out, *starts, *scenario, strings.Fields(*args), *deploys, *packages); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
 		os.Exit(1)
 	}
 }
 
-func run(bin, out string, starts int, scenario string, args []string, packages string) error {
+func run(bin, out string, starts int, scenario string, args []string, deploys int, packages string) error {
 	results := report{Machine: describeMachine()}
 	state, err := os.MkdirTemp("", "amlocal-bench-")
 	if err != nil {
@@ -62,6 +66,21 @@ func run(bin, out string, starts int, scenario string, args []string, packages s
 				return fmt.Errorf("%s: %w\n%s", cmd, err, output)
 			}
 			results.Scenario, results.ScenarioTook, results.ScenarioLog = scenario, time.Since(begin), withoutPlace(string(output))
+		}
+	}
+
+	if deploys > 0 {
+		fmt.Println("deployments")
+		runners := []string{"process"}
+		if docker.HasImages(context.Background(), "", "amlocal/python") && docker.HasImages(context.Background(), "", "amlocal/goscorer") {
+			runners = append(runners, "docker")
+		}
+		for _, runner := range runners {
+			rows, err := deployments(context.Background(), bin, runner, deploys)
+			if err != nil {
+				return err
+			}
+			results.Deployed = append(results.Deployed, rows...)
 		}
 	}
 

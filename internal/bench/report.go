@@ -20,6 +20,7 @@ type report struct {
 	Scenario     string
 	ScenarioTook time.Duration
 	ScenarioLog  string
+	Deployed     []deployed
 	Benchmarks   []string
 }
 
@@ -33,6 +34,18 @@ func (r report) write(out io.Writer) {
 	}
 	if r.IdleBytes > 0 {
 		fmt.Fprintf(out, "| idle, 3 s after start, resident | %.1f MB |\n", float64(r.IdleBytes)/1e6)
+	}
+	for _, d := range r.Deployed {
+		sorted := slices.Sorted(slices.Values(d.Took))
+		fmt.Fprintf(out, "| %s: PUT to first score (median, worst of %d) | %s, %s |\n", d.What, len(sorted), milliseconds(sorted[len(sorted)/2]), milliseconds(sorted[len(sorted)-1]))
+		if len(d.Own) == len(d.Took) {
+			over := make([]time.Duration, 0, len(d.Own))
+			for i := range d.Own {
+				over = append(over, d.Took[i]-d.Own[i])
+			}
+			slices.Sort(over)
+			fmt.Fprintf(out, "| the same over the script's own imports and init | %s, %s |\n", milliseconds(over[len(over)/2]), milliseconds(over[len(over)-1]))
+		}
 	}
 	if r.Scenario != "" {
 		fmt.Fprintf(out, "| `scenario run %s`, environment already built, whole command | %.1f s |\n", r.Scenario, r.ScenarioTook.Seconds())

@@ -12,12 +12,15 @@ func TestReport(t *testing.T) {
 		Machine: "2 cores", ColdStart: 120 * time.Millisecond,
 		WarmStarts: []time.Duration{30 * time.Millisecond, 90 * time.Millisecond, 40 * time.Millisecond},
 		IdleBytes:  31_400_000, Scenario: "sai", ScenarioTook: 4200 * time.Millisecond, ScenarioLog: "step 1\n",
+		Deployed: []deployed{{What: "Go", Took: []time.Duration{500 * time.Millisecond}},
+			{What: "Python", Took: []time.Duration{time.Second, 3 * time.Second}, Own: []time.Duration{400 * time.Millisecond, 600 * time.Millisecond}}},
 		Benchmarks: benchmarkLines("goos: linux\npkg: example/store\nBenchmarkPut-2   100   2200 ns/op\nPASS\npkg: example/none\nPASS\n"),
 	}
 	var out bytes.Buffer
 	r.write(&out)
 	for _, want := range []string{
 		"first answer | 120 ms |", "(median, worst of 3) | 40 ms, 90 ms |", "resident | 31.4 MB |",
+		"| Go: PUT to first score (median, worst of 1) | 500 ms, 500 ms |", "(median, worst of 2) | 3000 ms, 3000 ms |", "own imports and init | 2400 ms, 2400 ms |",
 		"whole command | 4.2 s |", "```\nstep 1\n```", "example/store\n  BenchmarkPut-2   100   2200 ns/op\n```",
 	} {
 		if !strings.Contains(out.String(), want) {
