@@ -208,6 +208,8 @@ func TestScriptFailures(t *testing.T) {
 		"syntax":         {"def init(:\n", runner.Crashed, "SyntaxError"},
 		"no run":         {"def init(): pass\n", runner.Crashed, "run"},
 		"never returns":  {"import time\ndef init():\n    print('waiting')\n    time.sleep(600)\ndef run(d): pass\n", runner.NotReady, "waiting"},
+		"ends itself":    {"import os\ndef init():\n    print('on its way out', flush=True)\n    os._exit(7)\ndef run(d): pass\n", runner.Crashed, "ended 3 times before the scoring script was ready"},
+		"is killed":      {"import os\ndef init():\n    os.kill(os.getpid(), 9)\ndef run(d): pass\n", runner.Crashed, "Perhaps out of memory?"},
 		"script missing": {"", runner.Crashed, "nowhere.py"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -230,6 +232,25 @@ func TestScriptFailures(t *testing.T) {
 				t.Errorf("the excerpt does not begin at the traceback:\n%s", f.Log)
 			}
 		})
+	}
+}
+
+// TestWorkersAreReplaced: once a script was ready, its worker may die as often as
+// it likes.
+func TestWorkersAreReplaced(t *testing.T) {
+	m := pythonManager(t, pythonBackend(t, process.Config{}))
+	if err := m.Deploy(t.Context(), scriptSpec(t, "import os\ndef init(): pass\ndef run(d):\n    if 'die' in d: os._exit(7)\n    return 'fine'\n")); err != nil {
+		t.Fatal(err)
+	}
+	url := m.Targets("blue")[0].URL + "/score"
+	for range 5 {
+		if resp, err := http.Post(url, "application/json", strings.NewReader(`{"die": 1}`)); err == nil {
+			t.Errorf("an answer of a worker that died: %s", resp.Status)
+			_ = resp.Body.Close()
+		}
+		if status, body := score(t, m, `{"live": 1}`); status != 200 {
+			t.Errorf("after it: %d %s", status, body)
+		}
 	}
 }
 

@@ -126,6 +126,8 @@ func TestHowToEnvironment(t *testing.T) {
 
 	t.Run("serves", func(t *testing.T) { serves(t, ref) })
 
+	t.Run("gives up", func(t *testing.T) { givesUp(t, ref) })
+
 	t.Run("no trace of the host", func(t *testing.T) {
 		out := inside(t, ref, "sh", "-c", "ls -d /build 2>/dev/null; env | grep -iE 'pip_|_proxy|cert'; ls /etc/pip.conf 2>/dev/null; true")
 		if strings.TrimSpace(out) != "" {
@@ -182,6 +184,23 @@ print(urllib.request.urlopen("http://127.0.0.1:5001/").status, urllib.request.ur
 	}
 	if logs, _ := docker("logs", id); !strings.Contains(logs, "init ran") {
 		t.Errorf("the script's line is not in the log:\n%s", logs)
+	}
+}
+
+// givesUp starts the image with a script that ends its process in init.
+func givesUp(t *testing.T, ref string) {
+	code := t.TempDir()
+	if err := os.WriteFile(filepath.Join(code, "score.py"), []byte("import os\ndef init(): os._exit(7)\ndef run(data): pass\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(code, 0o755); err != nil { // the container's user is another
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), "docker", "run", "--rm", "--network", "none", "-v", code+":/var/azureml-app/code:ro", "-e", "AML_APP_ROOT=/var/azureml-app/code",
+		"-e", "AZUREML_ENTRY_SCRIPT=score.py", "-e", "AZUREML_MODEL_DIR=/var/azureml-app/azureml-models", ref).CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 3 || !strings.Contains(string(out), "ended 3 times before the scoring script was ready") {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 

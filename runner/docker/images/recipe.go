@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/amlocal/amlocal/runner"
 )
 
 const (
@@ -26,7 +28,10 @@ const (
 )
 
 //go:embed serve.py
-var serve string
+var serveScript string
+
+// serve is the image's own program.
+var serve = runner.WorkerGuard + serveScript
 
 // recipe is what an environment's image is made of.
 type recipe struct {
