@@ -11,8 +11,10 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/machinelearning/armmachinelearning/v4"
 
+	"github.com/amlocal/amlocal/arm"
 	"github.com/amlocal/amlocal/azure"
 	"github.com/amlocal/amlocal/internal/covers"
+	"github.com/amlocal/amlocal/store"
 )
 
 const clusterID = seedGroupID + "/providers/Microsoft.ContainerService/managedClusters/aks1"
@@ -314,6 +316,63 @@ func TestKubernetesAADTokenRefusedAtScoring(t *testing.T) {
 	e := o.endpoint(t, "kube-aad", onCompute("k8s", armmachinelearning.EndpointAuthModeAADToken))
 	if a := l.scoreAt(t, *e.Properties.ScoringURI, o.token(t, "https://ml.azure.com"), "{}"); a.status != http.StatusUnauthorized {
 		t.Errorf("the owner's token got %d %s", a.status, a.body)
+	}
+}
+
+// TestKubernetesBusy: a second operation on what is being changed.
+func TestKubernetesBusy(t *testing.T) {
+	t.Parallel()
+	covers.C(t, sdk, "R-612", "R-1058")
+	l := newLab(t, nil)
+	o := l.owner
+	o.cluster(t)
+	o.attach(t, "k8s")
+	o.endpoint(t, "kube-busy", onCompute("k8s", armmachinelearning.EndpointAuthModeKey))
+	o.endpoint(t, "busy", wish(nil))
+	slow := o.kubernetesScorer(t, func(k *armmachinelearning.KubernetesOnlineDeployment) {
+		k.ReadinessProbe = &armmachinelearning.ProbeSettings{InitialDelay: to.Ptr("PT600S")}
+		delete(k.EnvironmentVariables, "FILE_NAME")
+	})
+	if _, err := o.deployments(t).BeginCreateOrUpdate(t.Context(), groupName, wsName, "kube-busy", "blue", slow, nil); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, o.tryDeploy(t, "kube-busy", "blue", slow), http.StatusConflict, "Conflict", "blue")
+	// An endpoint is busy too short a time to be met at it: hold it there.
+	for _, name := range []string{"kube-busy", "busy"} {
+		for _, state := range []string{"Creating", "Updating"} {
+			l.hold(t, endpointID(name), state)
+			wantError(t, o.deleteEndpoint(t, name), http.StatusConflict, "Conflict", name)
+			wantError(t, o.tryDeploy(t, name, "green", slow), http.StatusConflict, "Conflict", name)
+			_, err := o.endpoints(t).BeginRegenerateKeys(t.Context(), groupName, wsName, name, armmachinelearning.RegenerateEndpointKeysRequest{KeyType: to.Ptr(armmachinelearning.KeyTypePrimary)}, nil)
+			wantError(t, err, http.StatusConflict, "Conflict", name)
+			_, err = o.tryEndpoint(t.Context(), t, name, wish(nil))
+			wantError(t, err, http.StatusConflict, "Conflict", name)
+		}
+		l.hold(t, endpointID(name), "Succeeded")
+	}
+	l.hold(t, computeID("k8s"), "Updating")
+	wantError(t, o.detach(t, "k8s", armmachinelearning.UnderlyingResourceActionDetach), http.StatusConflict, "Conflict", "k8s")
+	_, err := o.tryAttach(t, "k8s", kubeCompute(nil))
+	wantError(t, err, http.StatusConflict, "Conflict", "k8s")
+	l.hold(t, computeID("k8s"), "Succeeded")
+	if err := o.deleteEndpoint(t, "kube-busy"); err != nil { // ends the creation
+		t.Error(err)
+	}
+}
+
+// hold puts a resource into a state.
+func (l *lab) hold(t *testing.T, id, state string) {
+	t.Helper()
+	err := l.e.store.Update(t.Context(), func(tx store.Tx) error {
+		rec, ok, err := arm.Get(tx, id)
+		if err != nil || !ok {
+			return fmt.Errorf("%s: %t, %w", id, ok, err)
+		}
+		rec.Document.Set(state, "properties", "provisioningState")
+		return arm.Put(tx, rec)
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

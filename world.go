@@ -13,6 +13,7 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/google/uuid"
 
+	"github.com/amlocal/amlocal/arm/kubernetes"
 	"github.com/amlocal/amlocal/azure"
 )
 
@@ -20,6 +21,7 @@ import (
 type world struct {
 	Accounts    []worldAccount      `yaml:"accounts"`
 	Identities  []worldIdentity     `yaml:"identities"`
+	Clusters    []worldCluster      `yaml:"clusters"`
 	Principals  worldPrincipals     `yaml:"principals"`
 	Issuers     []worldIssuer       `yaml:"issuers"`
 	Assignments []worldAssignment   `yaml:"assignments"`
@@ -50,6 +52,22 @@ type worldIdentity struct {
 	Name          string `yaml:"name"`
 	ResourceGroup string `yaml:"resourceGroup"`
 	Location      string `yaml:"location"`
+}
+
+// worldCluster is a Kubernetes cluster that can be attached as a compute.
+type worldCluster struct {
+	Name          string `yaml:"name"`
+	Kind          string `yaml:"kind"` // aks or arc; empty is aks
+	ResourceGroup string `yaml:"resourceGroup"`
+	Location      string `yaml:"location"`
+}
+
+func (c worldCluster) id() string {
+	kind := kubernetes.ManagedClusters
+	if c.Kind == "arc" {
+		kind = kubernetes.ConnectedClusters
+	}
+	return groupID(c.ResourceGroup) + "/providers/" + kind + "/" + c.Name
 }
 
 type worldAssignment struct {
@@ -110,6 +128,11 @@ func (e *Emulator) applyWorld(ctx context.Context, w *world) error {
 			return fmt.Errorf("identity %s: %w", i.Name, err)
 		}
 		principals[i.Name] = made.Properties.PrincipalID
+	}
+	for _, k := range w.Clusters {
+		if err := c.put(ctx, k.id(), map[string]any{"location": or(k.Location, azure.SeedLocation)}, nil); err != nil {
+			return fmt.Errorf("cluster %s: %w", k.Name, err)
+		}
 	}
 	if err := e.applyMembers(ctx, w, principals); err != nil {
 		return err

@@ -46,6 +46,7 @@ accounts:
           - {name: c.txt, file: c.txt}
           - {name: empty}
 identities: [{name: my-uai}]
+clusters: [{name: aks-1}, {name: Arc_2, kind: arc, resourceGroup: amlocal-rg, location: westus}]
 principals:
   users: [{name: alice}, {name: bob@example.com, objectId: ` + guid + `}]
   servicePrincipals:
@@ -67,6 +68,8 @@ images:
 		{"blob without a name", "accounts:\n  - name: mystorage\n    containers:\n      - name: box\n        blobs:\n          - text: x\n", 6},
 		{"blob with both", "accounts:\n  - name: mystorage\n    containers:\n      - name: box\n        blobs:\n          - name: a\n            file: a\n            text: x\n", 8},
 		{"identity's name", "identities:\n  - name: a\n", 2},
+		{"cluster's name", "clusters:\n  - name: -a\n", 2},
+		{"cluster's kind", "clusters:\n  - name: a\n    kind: eks\n", 3},
 		{"user's name", "principals:\n  users:\n    - name: a b\n", 3},
 		{"user without a name", "principals:\n  users:\n    - objectId: " + guid + "\n", 3},
 		{"object id", "principals:\n  groups:\n    - name: g\n      objectId: 12\n", 4},

@@ -16,6 +16,7 @@ var (
 	worldAccountName   = regexp.MustCompile(`^[a-z0-9]{3,24}$`)
 	worldContainerName = regexp.MustCompile(`^[a-z0-9](-?[a-z0-9]){2,62}$`)
 	worldIdentityName  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{2,127}$`)
+	worldClusterName   = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?$`)
 	worldUserName      = regexp.MustCompile(`^[A-Za-z0-9'._!#^~-]+(@[A-Za-z0-9.-]+)?$`)
 	worldScopeShape    = regexp.MustCompile(`^(/|/subscriptions/.+|subscription|(group|account|registry|vault|workspace):[^/]+|container:[^/]+/[^/]+)$`)
 )
@@ -69,6 +70,14 @@ func (w *world) mistakes() (out []mistake) {
 		at := fmt.Sprintf("$.identities[%d].name", i)
 		shape(at, id.Name, worldIdentityName, "an identity (3 to 128 letters, digits, - and _)")
 		once(at, "principal", id.Name)
+	}
+	for i, c := range w.Clusters {
+		at := fmt.Sprintf("$.clusters[%d]", i)
+		shape(at+".name", c.Name, worldClusterName, "a cluster (1 to 63 letters, digits, - and _)")
+		once(at+".name", "cluster", c.Name)
+		if c.Kind != "" && c.Kind != "aks" && c.Kind != "arc" {
+			say(at+".kind", "a cluster's kind is aks or arc, not %q", c.Kind)
+		}
 	}
 	w.principalMistakes(say, missing, shape, once)
 	for i, issuer := range w.Issuers {

@@ -193,3 +193,35 @@ func TestRouterSwagger(t *testing.T) {
 		t.Errorf("another path: %q", body)
 	}
 }
+
+// FuzzRouterPath: whatever the path, only an endpoint's own name leads to it,
+// and its instance sees a path.
+func FuzzRouterPath(f *testing.F) {
+	for _, s := range []string{"/api/v1/endpoint/ep/score", "/api/v1/service/ep", "/api/v1/endpoint/e%2Fp/x", "/api/v1/endpoint/%zz/x", "//api/v1/endpoint/ep/", "/api/v1/endpoint/ep/%2e%2e/x"} {
+		f.Add(s)
+	}
+	paths := make(chan string, 1)
+	w := start(f, nil, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { paths <- r.URL.Path }))
+	router := w.gateway.Router()
+	f.Fuzz(func(t *testing.T, path string) {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		u, err := r.URL.Parse(path)
+		if err != nil || u.Host != "" || !strings.HasPrefix(u.Path, "/") {
+			return
+		}
+		r.URL, r.Host = u, clusterHost
+		r.Header.Set("Authorization", "Bearer "+primary)
+		answer := httptest.NewRecorder()
+		router.ServeHTTP(answer, r)
+		select {
+		case got := <-paths:
+			if !strings.HasPrefix(got, "/") || !strings.HasSuffix(u.Path, got) && got != "/" {
+				t.Errorf("%q came to the instance as %q", path, got)
+			}
+		default:
+			if answer.Code != http.StatusNotFound {
+				t.Errorf("%q: %d without an instance", path, answer.Code)
+			}
+		}
+	})
+}

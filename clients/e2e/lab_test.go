@@ -69,7 +69,7 @@ func startLab() (*lab, error) {
 		return nil, fmt.Errorf("build the Go scorer: %w: %s", err, out)
 	}
 	world := filepath.Join(dir, "world.yaml")
-	text := "identities: [{name: py-signin-identity}, {name: az-signin-identity}, {name: js-signin-identity}, {name: machine-vm}, {name: machine-compute}]\nprincipals:\n  groups: [{name: signers}]\nassignments:\n  - {principal: signers, role: Reader, scope: subscription}\n  - {principal: machine-vm, role: Reader, scope: subscription}\n  - {principal: machine-compute, role: Reader, scope: subscription}\n  - {principal: " + azure.SeedOwnerObjectID + ", role: Key Vault Secrets Officer, scope: vault:" + azure.SeedKeyVault + "}\nimages:\n  " + scorerImage + ": [" + scorer + ", -port, \"8080\"]\n"
+	text := "identities: [{name: py-signin-identity}, {name: az-signin-identity}, {name: js-signin-identity}, {name: machine-vm}, {name: machine-compute}]\nprincipals:\n  groups: [{name: signers}]\nassignments:\n  - {principal: signers, role: Reader, scope: subscription}\n  - {principal: machine-vm, role: Reader, scope: subscription}\n  - {principal: machine-compute, role: Reader, scope: subscription}\n  - {principal: " + azure.SeedOwnerObjectID + ", role: Key Vault Secrets Officer, scope: vault:" + azure.SeedKeyVault + "}\nimages:\n  " + scorerImage + ": [" + scorer + ", -port, \"8080\"]\nclusters:\n  - name: " + cluster + "\n"
 	if err := os.WriteFile(world, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
