@@ -275,7 +275,7 @@ func TestFailedUpdateKeepsValues(t *testing.T) {
 // TestEnforcedSecretStores: with the property the creator's own permission
 // decides, at the endpoint and at each deployment.
 func TestEnforcedSecretStores(t *testing.T) {
-	covers.C(t, sdk, "R-213", "R-214", "R-215", "R-218", "R-219", "R-220", "R-222", "R-715", "R-1051", "R-1052", "R-1053")
+	covers.C(t, sdk, "R-213", "R-214", "R-215", "R-218", "R-219", "R-220", "R-222", "R-712", "R-715", "R-1051", "R-1052", "R-1053")
 	l := newLab(t, nil)
 	everything := []string{"Microsoft.MachineLearningServices/workspaces/*", "Microsoft.ManagedIdentity/*"}
 	narrow := l.principal("without listsecrets")
@@ -360,6 +360,14 @@ func TestEnforcedSecretStores(t *testing.T) {
 		}
 		l.owner.deploy(t, "shared", "blue", l.owner.instance(t))
 		l.mended(t, func() (string, error) { return whyOf(narrow.tryDeploy(t, "shared", "green", l.owner.instance(t))) })
+	})
+	t.Run("references in an endpoint's definition stay text", func(t *testing.T) {
+		made := l.owner.endpoint(t, "texts", wish(func(e *armmachinelearning.OnlineEndpoint) {
+			e.Properties.Properties = map[string]*string{"asked": to.Ptr(ref("mine/target"))}
+		}))
+		if got := made.Properties.Properties["asked"]; got == nil || *got != ref("mine/target") {
+			t.Errorf("it reads back as %v", got)
+		}
 	})
 	t.Run("it is fixed", func(t *testing.T) {
 		for name, other := range map[string]string{"shared": "disabled", "off": "enabled"} {

@@ -127,6 +127,7 @@ var secretsStory = []string{
 	"Secret API_KEY: 26 characters, sha256 ",
 	"Secret VAULT_PASSWORD: 26 characters, sha256 ",
 	"show deployment blue",
+	"look for the secrets in the state folder\n          | in none of ",
 	"score\n          | [",
 	"delete endpoint my-secrets-sai",
 	"create user-assigned identity my-secrets-identity",

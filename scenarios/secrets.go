@@ -10,7 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -285,7 +287,38 @@ func (f *secretsRound) mend(ctx context.Context) error {
 	if err := f.out.step("show deployment "+f.blue, func() error { return f.keepsReferences(ctx) }); err != nil {
 		return err
 	}
+	if f.emulator != nil { // the folder of a remote one may be anywhere
+		if err := f.out.step("look for the secrets in the state folder", f.searchState); err != nil {
+			return err
+		}
+	}
 	return f.scoreStep(ctx, "score", f.blue)
+}
+
+// searchState reads every file of the running emulator's state.
+func (f *secretsRound) searchState() error {
+	files := 0
+	err := filepath.WalkDir(f.emulator.Access().StateDir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return nil // sockets, and what ended meanwhile
+		}
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			return nil
+		}
+		files++
+		for _, secret := range []string{f.secrets.apiKey, f.secrets.password} {
+			if bytes.Contains(raw, []byte(secret)) {
+				return fmt.Errorf("%s holds one in clear", path)
+			}
+		}
+		return nil
+	})
+	if err == nil && files == 0 {
+		err = errors.New("there is no file to look into")
+	}
+	f.out.quote(fmt.Sprintf("in none of %d files", files))
+	return err
 }
 
 // digest is what the scorers show of a secret.
