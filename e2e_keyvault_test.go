@@ -170,3 +170,29 @@ func TestScriptFetchesSecret(t *testing.T) {
 	l.unseen(t, "fetched-by-the-script")
 	l.nowhere(t, "fetched-by-the-script")
 }
+
+// TestWorldVaults: vaults and secrets of a world file, and the group that takes
+// its vaults along.
+func TestWorldVaults(t *testing.T) {
+	l := newLab(t, withWorld(t, `
+vaults:
+  - {name: by-roles, secrets: [{name: api-key, value: from-the-world}]}
+  - {name: by-policy, rbac: false, secrets: [{name: api-key, value: from-the-world}]}
+  - {name: `+azure.SeedKeyVault+`, secrets: [{name: api-key, value: from-the-world}]}
+assignments:
+  - {principal: `+azure.SeedOwnerObjectID+`, role: Key Vault Secrets User, scope: "vault:by-roles"}
+  - {principal: `+azure.SeedOwnerObjectID+`, role: Key Vault Secrets User, scope: "vault:`+azure.SeedKeyVault+`"}
+`))
+	for _, vault := range []string{"by-roles", azure.SeedKeyVault} {
+		if got, err := l.owner.secrets(t, vault).GetSecret(t.Context(), "api-key", "", nil); err != nil || *got.Value != "from-the-world" {
+			t.Errorf("%s: %v", vault, err)
+		}
+	}
+	_, err := l.owner.secrets(t, "by-policy").GetSecret(t.Context(), "api-key", "", nil)
+	wantRefusal(t, err, 403, "does not have secrets get permission", "AccessDenied")
+	denial, ok := l.e.LastDenial()
+	if !ok || len(denial.Decisions) != 1 || len(denial.Decisions[0].Fixes) != 1 || !strings.HasPrefix(denial.Decisions[0].Fixes[0].Command, "az keyvault set-policy ") {
+		t.Errorf("why knows %+v", denial)
+	}
+	l.nowhere(t, "from-the-world")
+}

@@ -15,11 +15,13 @@ import (
 
 	"github.com/amlocal/amlocal/arm/kubernetes"
 	"github.com/amlocal/amlocal/azure"
+	"github.com/amlocal/amlocal/store"
 )
 
 // world is a world file; docs/world.md describes it.
 type world struct {
 	Accounts    []worldAccount      `yaml:"accounts"`
+	Vaults      []worldVault        `yaml:"vaults"`
 	Identities  []worldIdentity     `yaml:"identities"`
 	Clusters    []worldCluster      `yaml:"clusters"`
 	Principals  worldPrincipals     `yaml:"principals"`
@@ -46,6 +48,20 @@ type worldBlob struct {
 	Name string `yaml:"name"`
 	File string `yaml:"file"`
 	Text string `yaml:"text"`
+}
+
+// worldVault is a key vault, with roles unless it says otherwise.
+type worldVault struct {
+	Name          string        `yaml:"name"`
+	ResourceGroup string        `yaml:"resourceGroup"`
+	Location      string        `yaml:"location"`
+	RBAC          *bool         `yaml:"rbac"`
+	Secrets       []worldSecret `yaml:"secrets"`
+}
+
+type worldSecret struct {
+	Name  string `yaml:"name"`
+	Value string `yaml:"value"`
 }
 
 type worldIdentity struct {
@@ -121,6 +137,11 @@ func (e *Emulator) applyWorld(ctx context.Context, w *world) error {
 			}
 		}
 	}
+	for _, v := range w.Vaults {
+		if ids["vault:"+v.Name], err = e.applyVault(ctx, c, v); err != nil {
+			return fmt.Errorf("vault %s: %w", v.Name, err)
+		}
+	}
 	for _, i := range w.Identities {
 		id := groupID(i.ResourceGroup) + "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/" + i.Name
 		var made struct{ Properties struct{ PrincipalID string } }
@@ -167,6 +188,30 @@ func (e *Emulator) applyContainer(ctx context.Context, c *ownerClient, account, 
 	return nil
 }
 
+// applyVault makes a vault and its secrets, which nobody has the right to set
+// yet: they go into the store directly.
+func (e *Emulator) applyVault(ctx context.Context, c *ownerClient, v worldVault) (id string, err error) {
+	id = groupID(v.ResourceGroup) + "/providers/Microsoft.KeyVault/vaults/" + v.Name
+	if err := c.put(ctx, id, map[string]any{"location": or(v.Location, azure.SeedLocation), "properties": map[string]any{
+		"tenantId": azure.SeedTenantID, "sku": map[string]any{"family": "A", "name": "standard"},
+		"enableRbacAuthorization": v.RBAC == nil || *v.RBAC, "accessPolicies": []any{},
+	}}, nil); err != nil {
+		return "", err
+	}
+	found, _, err := e.vaults.Vault(ctx, v.Name)
+	if err != nil {
+		return "", err
+	}
+	return id, e.store.Update(ctx, func(tx store.Tx) error {
+		for _, secret := range v.Secrets {
+			if err := e.vaults.Put(tx, found, secret.Name, secret.Value); err != nil {
+				return fmt.Errorf("secret %s: %w", secret.Name, err)
+			}
+		}
+		return nil
+	})
+}
+
 func (e *Emulator) applyAssignment(ctx context.Context, c *ownerClient, a worldAssignment, ids, principals map[string]string) error {
 	scope, err := worldScope(a.Scope, ids)
 	if err != nil {
@@ -202,7 +247,7 @@ func worldScope(scope string, ids map[string]string) (string, error) {
 	case "registry":
 		return groupID("") + "/providers/Microsoft.ContainerRegistry/registries/" + name, nil
 	case "vault":
-		return groupID("") + "/providers/Microsoft.KeyVault/vaults/" + name, nil
+		return or(ids[scope], groupID("")+"/providers/Microsoft.KeyVault/vaults/"+name), nil
 	case "workspace":
 		return groupID("") + "/providers/Microsoft.MachineLearningServices/workspaces/" + name, nil
 	case "account":

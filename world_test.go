@@ -45,6 +45,9 @@ accounts:
           - {name: a/b.txt, text: hello}
           - {name: c.txt, file: c.txt}
           - {name: empty}
+vaults:
+  - {name: my-vault, resourceGroup: amlocal-rg, location: eastus, rbac: false, secrets: [{name: api-key, value: x}]}
+  - {name: Other}
 identities: [{name: my-uai}]
 clusters: [{name: aks-1}, {name: Arc_2, kind: arc, resourceGroup: amlocal-rg, location: westus}]
 principals:
@@ -67,6 +70,10 @@ images:
 		{"container's name, short", "accounts:\n  - name: mystorage\n    containers:\n      - name: ok1\n      - name: ab\n", 5},
 		{"blob without a name", "accounts:\n  - name: mystorage\n    containers:\n      - name: box\n        blobs:\n          - text: x\n", 6},
 		{"blob with both", "accounts:\n  - name: mystorage\n    containers:\n      - name: box\n        blobs:\n          - name: a\n            file: a\n            text: x\n", 8},
+		{"vault's name", "vaults:\n  - name: a--b\n", 2},
+		{"vault's name, long", "vaults:\n  - name: a-b-c-d-e-f-g-h-i-j-k-l-m\n", 2},
+		{"secret's name", "vaults:\n  - name: my-vault\n    secrets:\n      - {name: a_b, value: x}\n", 4},
+		{"secret without a value", "vaults:\n  - name: my-vault\n    secrets:\n      - name: a\n", 4},
 		{"identity's name", "identities:\n  - name: a\n", 2},
 		{"cluster's name", "clusters:\n  - name: -a\n", 2},
 		{"cluster's kind", "clusters:\n  - name: a\n    kind: eks\n", 3},
@@ -167,6 +174,14 @@ func conforms(root, schema map[string]any, v any, at string) string {
 		case "pattern":
 			if s, ok := v.(string); ok {
 				bad = !regexp.MustCompile(arg.(string)).MatchString(s)
+			}
+		case "minLength":
+			if s, ok := v.(string); ok {
+				bad = len(s) < int(arg.(float64))
+			}
+		case "maxLength":
+			if s, ok := v.(string); ok {
+				bad = len(s) > int(arg.(float64))
 			}
 		case "minItems":
 			if list, ok := v.([]any); ok {

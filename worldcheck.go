@@ -15,6 +15,8 @@ import (
 var (
 	worldAccountName   = regexp.MustCompile(`^[a-z0-9]{3,24}$`)
 	worldContainerName = regexp.MustCompile(`^[a-z0-9](-?[a-z0-9]){2,62}$`)
+	worldVaultName     = regexp.MustCompile(`^[A-Za-z](-?[A-Za-z0-9]){2,23}$`)
+	worldSecretName    = regexp.MustCompile(`^[A-Za-z0-9-]{1,127}$`)
 	worldIdentityName  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{2,127}$`)
 	worldClusterName   = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?$`)
 	worldUserName      = regexp.MustCompile(`^[A-Za-z0-9'._!#^~-]+(@[A-Za-z0-9.-]+)?$`)
@@ -63,6 +65,22 @@ func (w *world) mistakes() (out []mistake) {
 				if b.File != "" && b.Text != "" {
 					say(at+".text", "a blob has a file or a text, not both")
 				}
+			}
+		}
+	}
+	for i, v := range w.Vaults {
+		at := fmt.Sprintf("$.vaults[%d]", i)
+		shape(at+".name", v.Name, worldVaultName, "a key vault (3 to 24 letters, digits and single hyphens)")
+		if len(v.Name) > 24 {
+			say(at+".name", "%q is longer than the 24 characters of a key vault's name", v.Name)
+		}
+		once(at+".name", "vault", v.Name)
+		for j, secret := range v.Secrets {
+			at := fmt.Sprintf("%s.secrets[%d]", at, j)
+			shape(at+".name", secret.Name, worldSecretName, "a secret (1 to 127 letters, digits and hyphens)")
+			once(at+".name", "secret "+v.Name, secret.Name)
+			if secret.Value == "" {
+				missing(at + ".value")
 			}
 		}
 	}
