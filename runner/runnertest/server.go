@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 )
 
 // Variables that script the test server; they travel as Spec.Env.
@@ -21,14 +22,22 @@ const (
 	EnvExit = "TESTSERVER_EXIT"
 	// EnvUnready makes readiness answer 503 until POST /ready.
 	EnvUnready = "TESTSERVER_UNREADY"
+	// EnvReadyAfter makes readiness answer 503 for that long, e.g. 500ms.
+	EnvReadyAfter = "TESTSERVER_READY_AFTER"
+	// EnvMutter is printed at start without a line end.
+	EnvMutter = "TESTSERVER_MUTTER"
 	// EnvIgnoreTerm makes it survive SIGTERM.
 	EnvIgnoreTerm = "TESTSERVER_IGNORE_TERM"
 )
 
+// SlowSize is how much POST /slow answers.
+const SlowSize = 1 << 20
+
 // Server is the test server's behaviour for one instance. Routes: GET /livez,
 // GET /readyz, GET /env (JSON object), GET /file?env=NAME (content of the file
 // NAME points to), POST /say (printed), POST /exit?code=N, POST /ready?ok=,
-// POST /live?ok=, POST /score (answers TESTSERVER_ANSWER).
+// POST /live?ok=, POST /score (answers TESTSERVER_ANSWER), POST /slow?for=
+// (answers a megabyte after that time).
 type Server struct {
 	Env  map[string]string
 	Out  io.Writer
@@ -42,7 +51,12 @@ func (s *Server) Begin() {
 	if say := s.Env[EnvSay]; say != "" {
 		fmt.Fprintln(s.Out, say)
 	}
+	_, _ = io.WriteString(s.Out, s.Env[EnvMutter])
 	s.unready.Store(s.Env[EnvUnready] != "")
+	if pause, err := time.ParseDuration(s.Env[EnvReadyAfter]); err == nil {
+		s.unready.Store(true)
+		time.AfterFunc(pause, func() { s.unready.Store(false) })
+	}
 	if code := s.Env[EnvExit]; code != "" {
 		n, _ := strconv.Atoi(code)
 		s.Exit(n)
@@ -79,6 +93,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.dead.Store(r.URL.Query().Get("ok") == "false")
 	case "POST /score":
 		fmt.Fprint(w, s.Env["TESTSERVER_ANSWER"])
+	case "POST /slow":
+		pause, _ := time.ParseDuration(r.URL.Query().Get("for"))
+		fmt.Fprintln(s.Out, "slow request begun")
+		time.Sleep(pause)
+		_, _ = w.Write(make([]byte, SlowSize))
 	default:
 		http.NotFound(w, r)
 	}

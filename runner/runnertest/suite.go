@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -194,9 +195,44 @@ func Run(t *testing.T, h Harness) {
 		}
 		ended(t, i)
 	})
+	t.Run("the last words without a line end", func(t *testing.T) {
+		b := open(t, h)
+		i, out := start(t, b, h, func(s *runner.InstanceSpec) { s.Env[EnvMutter], s.Env[EnvExit] = "no time for more", "4" })
+		ended(t, i)
+		if i.ExitCode() != 4 || !strings.HasSuffix(out.String(), "no time for more") && !strings.HasSuffix(out.String(), "no time for more\n") {
+			t.Fatalf("exit code %d, log %q", i.ExitCode(), out.String())
+		}
+	})
+	runManaged(t, h)
 	if h.InProcess {
 		return
 	}
+	t.Run("stop lets a request be answered whole", func(t *testing.T) {
+		b := open(t, h)
+		i, out := start(t, b, h, nil)
+		ready(t, i)
+		answered := make(chan error, 1)
+		go func() {
+			resp, err := http.Post(i.Target().URL+"/slow?for=300ms", "", nil)
+			if err == nil {
+				var raw []byte
+				raw, err = io.ReadAll(resp.Body)
+				_ = resp.Body.Close()
+				if err == nil && len(raw) != SlowSize {
+					err = fmt.Errorf("%d of %d bytes", len(raw), SlowSize)
+				}
+			}
+			answered <- err
+		}()
+		Eventually(t, "the request has begun", func() bool { return strings.Contains(out.String(), "slow request begun") })
+		stop(t, i)
+		if err := <-answered; err != nil {
+			t.Errorf("the request under way: %v", err)
+		}
+		if i.ExitCode() != 0 {
+			t.Errorf("exit code %d", i.ExitCode())
+		}
+	})
 	t.Run("SIGTERM ignored is SIGKILL after the context", func(t *testing.T) {
 		b := open(t, h)
 		i, _ := start(t, b, h, func(s *runner.InstanceSpec) { s.Env[EnvIgnoreTerm] = "1" })
