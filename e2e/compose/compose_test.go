@@ -107,9 +107,11 @@ func TestKilled(t *testing.T) {
 	if len(before["containers"]) != 2 || len(before["networks"]) != 2 {
 		t.Errorf("an agent and an instance with their networks were expected: %v", before)
 	}
+	p.apart()
 	p.run("docker-compose", "kill", "emulator")
 	p.up()
 	p.serves("my-uai-endpoint/blue")
+	p.apart()
 	after := p.ours()
 	if len(after["containers"]) != 2 || len(after["networks"]) != 2 || reflect.DeepEqual(before["containers"], after["containers"]) {
 		t.Errorf("the instance was not replaced: %v, then %v", before, after)

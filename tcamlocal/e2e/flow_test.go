@@ -19,6 +19,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/arm"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/storage/armstorage"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob"
+	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/network"
@@ -126,7 +127,7 @@ func left(t *testing.T, state, emulator, ownVolume string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer api.Close()
+	defer func() { _ = api.Close() }()
 	ctx, ours := context.Background(), filters.NewArgs(filters.Arg("label", "io.amlocal.state="+state))
 	containers, err := api.ContainerList(ctx, container.ListOptions{All: true, Filters: ours})
 	if err != nil || len(containers) > 0 {
@@ -140,10 +141,10 @@ func left(t *testing.T, state, emulator, ownVolume string) {
 	if err != nil || len(volumes.Volumes) > 0 {
 		t.Errorf("volumes left: %v, %v", volumes, err)
 	}
-	if _, err := api.ContainerInspect(ctx, emulator); !client.IsErrNotFound(err) {
+	if _, err := api.ContainerInspect(ctx, emulator); !errdefs.IsNotFound(err) {
 		t.Errorf("the emulator's container: %v", err)
 	}
-	if _, err := api.VolumeInspect(ctx, ownVolume); !client.IsErrNotFound(err) {
+	if _, err := api.VolumeInspect(ctx, ownVolume); !errdefs.IsNotFound(err) {
 		t.Errorf("the state's volume: %v", err)
 	}
 }
