@@ -265,3 +265,37 @@ func (l *lab) nowhere(t *testing.T, values ...string) {
 		t.Errorf("%d files were searched", files)
 	}
 }
+
+// TestWorldConnections: a world file makes connections, sealed like others, and
+// what a connection lacks is named with its line.
+func TestWorldConnections(t *testing.T) {
+	covers.R(t, "R-702", "R-703")
+	l := labOf(t, start(t, withWorld(t, `connections:
+  - name: from-world
+    authType: CustomKeys
+    category: CustomKeys
+    credentials: {keys: {KEY: world-file-secret}}
+    metadata: {BASE: b}
+`)))
+	management := l.owner.token(t, forManagement)
+	if a := l.armRaw(t, http.MethodGet, connectionID("from-world"), management, ""); a.status != 200 || strings.Contains(a.body, "world-file-secret") {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if a := l.armRaw(t, http.MethodPost, connectionID("from-world")+"/listsecrets", management, ""); !strings.Contains(a.body, `"KEY":"world-file-secret"`) {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	l.nowhere(t, "world-file-secret")
+
+	config := Config{Ephemeral: true, CADir: t.TempDir(), Logf: t.Logf}
+	withWorld(t, "connections:\n  - name: fine\n    authType: None\n    category: Git\n  - name: lacking\n    authType: ApiKey\n    category: OpenAI\n")(&config)
+	e, err := New(t.Context(), config)
+	if err == nil {
+		closeEmulator(t, e)
+		t.Fatal("a connection without its key was made")
+	}
+	for _, part := range []string{"line 5: ", "lacking", "needs properties.credentials.key"} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("the error lacks %q: %v", part, err)
+		}
+	}
+}

@@ -22,6 +22,7 @@ import (
 type world struct {
 	Accounts    []worldAccount      `yaml:"accounts"`
 	Vaults      []worldVault        `yaml:"vaults"`
+	Connections []worldConnection   `yaml:"connections"`
 	Identities  []worldIdentity     `yaml:"identities"`
 	Clusters    []worldCluster      `yaml:"clusters"`
 	Principals  worldPrincipals     `yaml:"principals"`
@@ -62,6 +63,16 @@ type worldVault struct {
 type worldSecret struct {
 	Name  string `yaml:"name"`
 	Value string `yaml:"value"`
+}
+
+// worldConnection is a connection of the seeded workspace.
+type worldConnection struct {
+	Name        string         `yaml:"name"`
+	AuthType    string         `yaml:"authType"`
+	Category    string         `yaml:"category"`
+	Target      string         `yaml:"target"`
+	Credentials map[string]any `yaml:"credentials"`
+	Metadata    map[string]any `yaml:"metadata"`
 }
 
 type worldIdentity struct {
@@ -142,6 +153,11 @@ func (e *Emulator) applyWorld(ctx context.Context, w *world) error {
 			return fmt.Errorf("vault %s: %w", v.Name, err)
 		}
 	}
+	for n, connection := range w.Connections {
+		if err := applyConnection(ctx, c, connection); err != nil {
+			return worldError(w.raw, []mistake{{fmt.Sprintf("$.connections[%d]", n), fmt.Sprintf("connection %s: %v", connection.Name, err)}})
+		}
+	}
 	for _, i := range w.Identities {
 		id := groupID(i.ResourceGroup) + "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/" + i.Name
 		var made struct{ Properties struct{ PrincipalID string } }
@@ -210,6 +226,20 @@ func (e *Emulator) applyVault(ctx context.Context, c *ownerClient, v worldVault)
 		}
 		return nil
 	})
+}
+
+func applyConnection(ctx context.Context, c *ownerClient, w worldConnection) error {
+	properties := map[string]any{"authType": w.AuthType, "category": w.Category}
+	if w.Target != "" {
+		properties["target"] = w.Target
+	}
+	if w.Credentials != nil {
+		properties["credentials"] = w.Credentials
+	}
+	if w.Metadata != nil {
+		properties["metadata"] = w.Metadata
+	}
+	return c.put(ctx, seedWorkspace+"/connections/"+w.Name, map[string]any{"properties": properties}, nil)
 }
 
 func (e *Emulator) applyAssignment(ctx context.Context, c *ownerClient, a worldAssignment, ids, principals map[string]string) error {

@@ -48,6 +48,9 @@ accounts:
 vaults:
   - {name: my-vault, resourceGroup: amlocal-rg, location: eastus, rbac: false, secrets: [{name: api-key, value: x}]}
   - {name: Other}
+connections:
+  - {name: my-keys, authType: CustomKeys, category: CustomKeys, target: https://x.example/, credentials: {keys: {A: b}}, metadata: {C: d}}
+  - {name: open_feed, authType: None, category: PythonFeed}
 identities: [{name: my-uai}]
 clusters: [{name: aks-1}, {name: Arc_2, kind: arc, resourceGroup: amlocal-rg, location: westus}]
 principals:
@@ -74,6 +77,9 @@ images:
 		{"vault's name, long", "vaults:\n  - name: a-b-c-d-e-f-g-h-i-j-k-l-m\n", 2},
 		{"secret's name", "vaults:\n  - name: my-vault\n    secrets:\n      - {name: a_b, value: x}\n", 4},
 		{"secret without a value", "vaults:\n  - name: my-vault\n    secrets:\n      - name: a\n", 4},
+		{"connection's name", "connections:\n  - name: ab\n    authType: None\n    category: Git\n", 2},
+		{"connection without authType", "connections:\n  - name: abc\n    category: Git\n", 2},
+		{"connection without category", "connections:\n  - name: abc\n    authType: None\n", 2},
 		{"identity's name", "identities:\n  - name: a\n", 2},
 		{"cluster's name", "clusters:\n  - name: -a\n", 2},
 		{"cluster's kind", "clusters:\n  - name: a\n    kind: eks\n", 3},
@@ -125,7 +131,7 @@ images:
 			}
 		})
 	}
-	for _, builtIn := range []string{"scenarios/worlds/sai.yaml", "scenarios/worlds/uai.yaml"} {
+	for _, builtIn := range []string{"scenarios/worlds/sai.yaml", "scenarios/worlds/uai.yaml", "scenarios/worlds/secrets.yaml"} {
 		text, err := os.ReadFile(builtIn)
 		if err != nil {
 			t.Fatal(err)

@@ -13,14 +13,15 @@ import (
 
 // The shapes of names in a world file; docs/world.schema.json has the same.
 var (
-	worldAccountName   = regexp.MustCompile(`^[a-z0-9]{3,24}$`)
-	worldContainerName = regexp.MustCompile(`^[a-z0-9](-?[a-z0-9]){2,62}$`)
-	worldVaultName     = regexp.MustCompile(`^[A-Za-z](-?[A-Za-z0-9]){2,23}$`)
-	worldSecretName    = regexp.MustCompile(`^[A-Za-z0-9-]{1,127}$`)
-	worldIdentityName  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{2,127}$`)
-	worldClusterName   = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?$`)
-	worldUserName      = regexp.MustCompile(`^[A-Za-z0-9'._!#^~-]+(@[A-Za-z0-9.-]+)?$`)
-	worldScopeShape    = regexp.MustCompile(`^(/|/subscriptions/.+|subscription|(group|account|registry|vault|workspace):[^/]+|container:[^/]+/[^/]+)$`)
+	worldAccountName    = regexp.MustCompile(`^[a-z0-9]{3,24}$`)
+	worldContainerName  = regexp.MustCompile(`^[a-z0-9](-?[a-z0-9]){2,62}$`)
+	worldVaultName      = regexp.MustCompile(`^[A-Za-z](-?[A-Za-z0-9]){2,23}$`)
+	worldSecretName     = regexp.MustCompile(`^[A-Za-z0-9-]{1,127}$`)
+	worldConnectionName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_-]{2,32}$`)
+	worldIdentityName   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{2,127}$`)
+	worldClusterName    = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?$`)
+	worldUserName       = regexp.MustCompile(`^[A-Za-z0-9'._!#^~-]+(@[A-Za-z0-9.-]+)?$`)
+	worldScopeShape     = regexp.MustCompile(`^(/|/subscriptions/.+|subscription|(group|account|registry|vault|workspace):[^/]+|container:[^/]+/[^/]+)$`)
 )
 
 // mistake is something in a world file that cannot be meant.
@@ -82,6 +83,17 @@ func (w *world) mistakes() (out []mistake) {
 			if secret.Value == "" {
 				missing(at + ".value")
 			}
+		}
+	}
+	for i, c := range w.Connections {
+		at := fmt.Sprintf("$.connections[%d]", i)
+		shape(at+".name", c.Name, worldConnectionName, "a connection (3 to 33 letters, digits, - and _)")
+		once(at+".name", "connection", strings.ToLower(c.Name))
+		if c.AuthType == "" {
+			missing(at + ".authType")
+		}
+		if c.Category == "" {
+			missing(at + ".category")
 		}
 	}
 	for i, id := range w.Identities {
