@@ -126,7 +126,7 @@ func (a *vaultAdapter) Vault(ctx context.Context, name string) (vault.Vault, boo
 		return vault.Vault{}, false, err
 	}
 	out := vault.Vault{Name: v.Name, ResourceID: v.ResourceID, Location: v.Location, TenantID: v.TenantID, RBAC: v.RBAC,
-		RetentionDays: v.RetentionDays, PurgeProtection: v.PurgeProtection, Closed: v.Closed, Policies: make([]vault.Policy, len(v.Policies))}
+		RetentionDays: v.RetentionDays, PurgeProtection: v.PurgeProtection, Closed: v.Closed, Walled: v.Walled, Policies: make([]vault.Policy, len(v.Policies))}
 	for i, p := range v.Policies {
 		out.Policies[i] = vault.Policy(p)
 	}

@@ -196,3 +196,40 @@ assignments:
 	}
 	l.nowhere(t, "from-the-world")
 }
+
+// TestVaultTokens: tokens that are not for vaults, or nobody's, and tokens sent
+// in the clear.
+func TestVaultTokens(t *testing.T) {
+	l := newLab(t, nil)
+	l.owner.officer(t)
+	l.owner.setSecret(t, azure.SeedKeyVault, "any", "x")
+	good := l.owner.token(t, forVault)
+	for name, tt := range map[string]struct{ token, says string }{
+		"management":        {l.owner.token(t, forManagement), "AKV10022: Invalid audience. Expected https://vault.azure.net, found: https://management.azure.com."},
+		"storage":           {l.owner.token(t, forStorage), "AKV10022"},
+		"signature altered": {good[:len(good)-10] + strings.Repeat("A", 10), "AKV10046"},
+		"none":              {"", "AKV10000"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, vaultURL(azure.SeedKeyVault)+"/secrets/any?api-version=7.4", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tt.token != "" {
+				r.Header.Set("Authorization", "Bearer "+tt.token)
+			}
+			a := l.do(t, r)
+			if a.status != http.StatusUnauthorized || !strings.Contains(a.body, tt.says) || !strings.Contains(a.header.Get("WWW-Authenticate"), `authorization="https://login.microsoftonline.com/`+azure.SeedTenantID+`", resource="https://vault.azure.net"`) {
+				t.Errorf("%d %s %v", a.status, a.body, a.header)
+			}
+		})
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, strings.Replace(vaultURL(azure.SeedKeyVault), "https", "http", 1)+"/secrets/any?api-version=7.4", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+good)
+	if a := l.do(t, r); a.status != http.StatusForbidden {
+		t.Errorf("in the clear: %d %s", a.status, a.body)
+	}
+}

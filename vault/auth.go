@@ -37,13 +37,25 @@ func (s *Service) authenticate(r *http.Request, _ *httpx.Operation) (azure.Calle
 		return azure.Caller{}, errIssuer(t.found, claims.Issuer)
 	}
 	t.issuer = claims.Issuer
-	if t.found.Closed {
-		return azure.Caller{Scheme: azure.Bearer, Principal: claims.Principal}, errClosed(t.found, claims.Principal, t.issuer)
+	caller := azure.Caller{Scheme: azure.Bearer, Principal: claims.Principal}
+	if err := reachable(t.found, claims.Principal, t.issuer); err != nil {
+		return caller, err
 	}
 	if t.badName != "" {
-		return azure.Caller{Scheme: azure.Bearer, Principal: claims.Principal}, errName(t.badName)
+		return caller, errName(t.badName)
 	}
-	return azure.Caller{Scheme: azure.Bearer, Principal: claims.Principal}, nil
+	return caller, nil
+}
+
+// reachable refuses where the vault's network settings let nobody in.
+func reachable(v Vault, who azure.Principal, issuer string) error {
+	switch {
+	case v.Closed:
+		return errClosed(v, who, issuer)
+	case v.Walled:
+		return errWalled(v, who, issuer)
+	}
+	return nil
 }
 
 // peek reads the claims of a refused token, which Azure quotes in its refusal.

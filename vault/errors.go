@@ -76,6 +76,11 @@ func errClosed(v Vault, p azure.Principal, issuer string) *httpx.Error {
 		callerLine(p, issuer), v.Name, v.Location)
 }
 
+func errWalled(v Vault, p azure.Principal, issuer string) *httpx.Error {
+	return forbidden("ForbiddenByFirewall", "Client address is not authorized and caller is not a trusted service.\r\nClient address: 127.0.0.1\r\nCaller: %s\r\nVault: %s;location=%s",
+		callerLine(p, issuer), v.Name, v.Location)
+}
+
 func errVaultNotFound(name string) *httpx.Error {
 	return httpx.Errorf(http.StatusNotFound, "VaultNotFound", "The key vault %q does not exist here.", name)
 }

@@ -160,7 +160,6 @@ type answer struct {
 		}
 	}
 	items []bundle
-	blob  string
 }
 
 // do sends a request; the path gets an api-version unless it has a query.

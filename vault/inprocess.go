@@ -78,13 +78,14 @@ func (s *Service) Read(ctx context.Context, who azure.Principal, vault, name, ve
 	}()
 	v, ok, err := s.deps.Vaults.Vault(ctx, vault)
 	issuer := "https://sts.windows.net/" + who.TenantID + "/"
+	closed := reachable(v, who, issuer)
 	switch {
 	case err != nil:
 		return "", refuse(Failed, azure.Decision{}, err)
 	case !ok:
 		return "", refuse(NoVault, azure.Decision{}, errVaultNotFound(vault))
-	case v.Closed:
-		return "", refuse(Forbidden, azure.Decision{}, errClosed(v, who, issuer))
+	case closed != nil:
+		return "", refuse(Forbidden, azure.Decision{}, closed)
 	case !validName(name):
 		return "", refuse(BadName, azure.Decision{}, errName(name))
 	case version != "" && !validName(version):

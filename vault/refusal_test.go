@@ -195,6 +195,13 @@ func TestBadRequests(t *testing.T) {
 			t.Errorf("%s: %s", version, a.raw)
 		}
 	}
+	w.vaults[byRoles].Walled = true
+	if a := w.do(alice, http.MethodGet, byRoles, "/secrets/there", ""); a.status != http.StatusForbidden || a.body.Error.Inner.Code != "ForbiddenByFirewall" {
+		t.Error(a.raw)
+	}
+	if value, err := w.svc.Read(t.Context(), alice, byRoles, "there", ""); err == nil {
+		t.Errorf("read %q through the firewall", value)
+	}
 	w.vaults[byRoles].Closed = true
 	if a := w.do(alice, http.MethodGet, byRoles, "/secrets/there", ""); a.status != http.StatusForbidden || a.body.Error.Inner.Code != "ForbiddenByConnection" {
 		t.Error(a.raw)

@@ -40,6 +40,9 @@ type Vault struct {
 	PurgeProtection bool
 	// Closed says that public network access is disabled.
 	Closed bool
+	// Walled says that the firewall lets nobody in: it denies by default and
+	// has no rules.
+	Walled bool
 }
 
 // Vaults finds key vaults by name. ok is false when there is none; a deleted

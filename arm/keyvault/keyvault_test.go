@@ -89,6 +89,22 @@ func TestCreate(t *testing.T) {
 	}
 }
 
+func TestNetworkSettings(t *testing.T) {
+	s, p, _ := start(t)
+	owner := s.Owner()
+	s.Want(http.StatusOK, owner, http.MethodPut, vaults+"net", byRoles)
+	for properties, want := range map[string][2]bool{
+		`"publicNetworkAccess":"disabled","networkAcls":{"defaultAction":"Allow"}`:                               {true, false},
+		`"publicNetworkAccess":"Enabled","networkAcls":{"defaultAction":"Deny"}`:                                 {false, true},
+		`"networkAcls":{"defaultAction":"Deny","ipRules":[{"value":"1.2.3.4"}]},"publicNetworkAccess":"Enabled"`: {false, false},
+	} {
+		s.Want(http.StatusOK, owner, http.MethodPatch, vaults+"net", `{"properties":{`+properties+`}}`)
+		if v, _ := known(t, p, "net"); v.Closed != want[0] || v.Walled != want[1] {
+			t.Errorf("%s: %+v", properties, v)
+		}
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	s, _, _ := start(t)
 	owner := s.Owner()

@@ -87,6 +87,8 @@ func vaultOf(rec *arm.Record) Vault {
 		PurgeProtection: d.Bool(false, "properties", "enablePurgeProtection"),
 		RetentionDays:   retention(d),
 		Closed:          strings.EqualFold(d.String("properties", "publicNetworkAccess"), "Disabled"),
+		Walled: strings.EqualFold(d.String("properties", "networkAcls", "defaultAction"), "Deny") &&
+			len(list(d, "properties", "networkAcls", "ipRules")) == 0 && len(list(d, "properties", "networkAcls", "virtualNetworkRules")) == 0,
 	}
 	for _, raw := range policies(d) {
 		p := arm.Document(raw)

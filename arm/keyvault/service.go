@@ -31,6 +31,8 @@ type Vault struct {
 	PurgeProtection bool
 	// Closed says that public network access is disabled.
 	Closed bool
+	// Walled says that the firewall denies by default and has no rules.
+	Walled bool
 }
 
 // Secrets is what vaults hold; vault satisfies it.
