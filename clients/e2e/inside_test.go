@@ -79,7 +79,7 @@ func TestInsideContainers(t *testing.T) {
 	if err := docker.Available(ctx, ""); err != nil {
 		covers.NotRun(t, "docker", "no engine answers")
 	}
-	l := newInsideLab(t)
+	l := newInsideLab(t, false)
 	t.Run("go", func(t *testing.T) {
 		t.Parallel()
 		covers.C(t, "azure-sdk-for-go in a container", "R-503", "R-510", "R-513", "R-516", "R-1001")
@@ -141,6 +141,50 @@ func TestInsideContainers(t *testing.T) {
 	})
 }
 
+// TestContainersApart looks out of one of two deployments' containers, under
+// --offline: the other's identity and port, and the internet, are out of reach.
+func TestContainersApart(t *testing.T) {
+	t.Parallel()
+	covers.C(t, "go net/http in a container", "R-503", "R-516")
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := docker.Available(ctx, ""); err != nil {
+		covers.NotRun(t, "docker", "no engine answers")
+	}
+	l := newInsideLab(t, true)
+	for _, name := range []string{"apart-one", "apart-two"} {
+		l.deployImage(t, name, `["/inside", "/inside"]`, func(rootfs) error { return nil })
+	}
+	one, two := l.asker(t, "apart-one"), l.asker(t, "apart-two")
+	mine, other := one(nil, "env"), two(nil, "env")
+	if mine["MSI_SECRET"] == other["MSI_SECRET"] || len(other["MSI_SECRET"]) < 20 || other["address"] == "" {
+		t.Fatalf("the instances' environments: %v, %v", mine, other)
+	}
+	const query = "?resource=https://storage.azure.com/"
+	if got := one(nil, "get", mine["MSI_ENDPOINT"]+query, mine["MSI_SECRET"]); got["status"] != "200 OK" {
+		t.Errorf("its own secret: %v", got)
+	}
+	if got := one(nil, "get", mine["MSI_ENDPOINT"]+query, other["MSI_SECRET"]); !strings.HasPrefix(got["status"], "4") {
+		t.Errorf("the other's secret at its own endpoint: %v", got)
+	}
+	otherAgent, err := url.Parse(other["MSI_ENDPOINT"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, to := range map[string]string{
+		"the other's server": other["address"] + ":8080", "the other's identity endpoint": otherAgent.Host, "the internet": "1.1.1.1:443", "the emulator": fmt.Sprintf("172.17.0.1:%d", l.emulator.Access().Port),
+	} {
+		if got := one(nil, "dial", to); got["error"] == "" {
+			t.Errorf("%s at %s: %v", what, to, got)
+		}
+	}
+	for name, known := range map[string]bool{insideAccount + ".blob.core.windows.net": true, "example.com": false, "pypi.org": false} {
+		if got := one(nil, "resolve", name); known != (got["error"] == "") {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
 func firstError(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
@@ -150,7 +194,7 @@ func firstError(errs ...error) error {
 	return nil
 }
 
-func newInsideLab(t *testing.T) *insideLab {
+func newInsideLab(t *testing.T, offline bool) *insideLab {
 	t.Helper()
 	dir := t.TempDir()
 	l := &insideLab{server: filepath.Join(dir, "inside")}
@@ -169,7 +213,7 @@ func newInsideLab(t *testing.T) *insideLab {
 	}
 	var err error
 	l.emulator, err = amlocal.New(t.Context(), amlocal.Config{
-		Ephemeral: true, Runner: "docker", AgentBinary: agent, World: world, CADir: filepath.Join(dir, "ca"), RelaxConda: true,
+		Ephemeral: true, Runner: "docker", AgentBinary: agent, World: world, CADir: filepath.Join(dir, "ca"), RelaxConda: true, Offline: offline,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -281,20 +325,17 @@ func (l *insideLab) ask(t *testing.T, name string, all []flavour, trust []string
 			}
 		}
 	}
+	score := l.asker(t, name)
+	read := func(unset []string, args ...string) map[string]string {
+		t.Helper()
+		return score(unset, append([]string{insideAccount, "box", "hello.txt"}, args...)...)
+	}
+	want("without the role", read(nil), map[string]string{"credential": "", "sdk": notAllowed, "plain": notAllowed})
+
 	got, err := l.endpoints.Get(t.Context(), azure.SeedResourceGroup, azure.SeedWorkspace, name, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys, err := l.endpoints.ListKeys(t.Context(), azure.SeedResourceGroup, azure.SeedWorkspace, name, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	score := func(unset []string, args ...string) map[string]string {
-		t.Helper()
-		return l.score(t, *got.Properties.ScoringURI, *keys.PrimaryKey, unset, append([]string{insideAccount, "box", "hello.txt"}, args...))
-	}
-	want("without the role", score(nil), map[string]string{"credential": "", "sdk": notAllowed, "plain": notAllowed})
-
 	scope := "/subscriptions/" + azure.SeedSubscriptionID + "/resourceGroups/" + azure.SeedResourceGroup + "/providers/Microsoft.Storage/storageAccounts/" + insideAccount
 	if _, err := l.assignments.Create(t.Context(), scope, uuid.NewString(), armauthorization.RoleAssignmentCreateParameters{Properties: &armauthorization.RoleAssignmentProperties{
 		RoleDefinitionID: to.Ptr("/subscriptions/" + azure.SeedSubscriptionID + "/providers/Microsoft.Authorization/roleDefinitions/" + blobReader),
@@ -303,12 +344,29 @@ func (l *insideLab) ask(t *testing.T, name string, all []flavour, trust []string
 	}
 	for _, f := range all {
 		if f.refused != "" {
-			want(f.name, score(f.unset), map[string]string{"credential": f.refused, "sdk": "", "plain": ""})
+			want(f.name, read(f.unset), map[string]string{"credential": f.refused, "sdk": "", "plain": ""})
 			continue
 		}
-		want(f.name, score(f.unset), map[string]string{"credential": "", "sdk": insideText, "plain": insideText})
+		want(f.name, read(f.unset), map[string]string{"credential": "", "sdk": insideText, "plain": insideText})
 	}
-	want("without the bundle", score(trust, "plain"), map[string]string{"credential": "", "plain": distrust})
+	want("without the bundle", read(trust, "plain"), map[string]string{"credential": "", "plain": distrust})
+}
+
+// asker asks an endpoint's deployment to run its client.
+func (l *insideLab) asker(t *testing.T, name string) func(unset []string, args ...string) map[string]string {
+	t.Helper()
+	got, err := l.endpoints.Get(t.Context(), azure.SeedResourceGroup, azure.SeedWorkspace, name, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := l.endpoints.ListKeys(t.Context(), azure.SeedResourceGroup, azure.SeedWorkspace, name, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(unset []string, args ...string) map[string]string {
+		t.Helper()
+		return l.score(t, *got.Properties.ScoringURI, *keys.PrimaryKey, unset, args)
+	}
 }
 
 // score asks a deployment to run its client.

@@ -1,6 +1,7 @@
 // Command inside is the server of a test's container: it runs, when it is asked
 // to, the client the container holds, with some of its variables taken away, and
-// answers what the client printed. As `inside read` it is such a client itself.
+// answers what the client printed. As `inside read` it is such a client itself; as
+// `inside env|get|dial|resolve` it tells what else can be seen and reached.
 package main
 
 import (
@@ -9,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -23,8 +25,8 @@ import (
 )
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "read" {
-		if err := json.NewEncoder(os.Stdout).Encode(read(context.Background(), os.Args[2:])); err != nil {
+	if report := act(context.Background(), os.Args[1:]); report != nil {
+		if err := json.NewEncoder(os.Stdout).Encode(report); err != nil {
 			os.Exit(1)
 		}
 		return
@@ -35,6 +37,63 @@ func main() {
 	server := &http.Server{Addr: ":8080", Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	fmt.Fprintln(os.Stderr, server.ListenAndServe())
 	os.Exit(1)
+}
+
+// act does what the arguments ask, if it is this program that is asked.
+func act(ctx context.Context, args []string) map[string]string {
+	if len(args) == 0 {
+		return nil
+	}
+	report := map[string]string{}
+	fail := func(err error) {
+		if err != nil {
+			report["error"] = err.Error()
+		}
+	}
+	switch args[0] {
+	case "read":
+		return read(ctx, args[1:])
+	case "env":
+		for _, kv := range os.Environ() {
+			name, value, _ := strings.Cut(kv, "=")
+			report[name] = value
+		}
+		addresses, err := net.InterfaceAddrs()
+		fail(err)
+		for _, a := range addresses {
+			if n, ok := a.(*net.IPNet); ok && !n.IP.IsLoopback() {
+				report["address"] = n.IP.String()
+			}
+		}
+	case "get": // a token: URL, secret
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, args[1], nil)
+		if err != nil {
+			fail(err)
+			break
+		}
+		req.Header.Set("secret", args[2])
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			fail(err)
+			break
+		}
+		_ = resp.Body.Close()
+		report["status"] = resp.Status
+	case "dial":
+		c, err := net.DialTimeout("tcp", args[1], 1500*time.Millisecond)
+		fail(err)
+		if err == nil {
+			report["connected"] = c.RemoteAddr().String()
+			_ = c.Close()
+		}
+	case "resolve":
+		addresses, err := net.DefaultResolver.LookupHost(ctx, args[1])
+		fail(err)
+		report["addresses"] = strings.Join(addresses, " ")
+	default:
+		return nil
+	}
+	return report
 }
 
 // score runs this program's arguments, and those of the request after them.
