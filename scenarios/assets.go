@@ -82,8 +82,7 @@ func (c *cloud) registerModel(ctx context.Context, dir string) (id string, err e
 	if err := c.uploadTo(ctx, signedURL, prefix, f, name, version); err != nil {
 		return "", err
 	}
-	uri := fmt.Sprintf("azureml://subscriptions/%s/resourcegroups/%s/workspaces/%s/datastores/%s/paths/%s",
-		azure.SeedSubscriptionID, group, workspace, azure.SeedDatastore, prefix)
+	uri := datastorePath(prefix)
 	made, err := c.models.CreateOrUpdate(ctx, group, workspace, name, version, ml.ModelVersion{Properties: &ml.ModelVersionProperties{
 		ModelType: to.Ptr("custom_model"), ModelURI: &uri, IsAnonymous: to.Ptr(true), IsArchived: to.Ptr(false),
 	}}, nil)
@@ -91,6 +90,12 @@ func (c *cloud) registerModel(ctx context.Context, dir string) (id string, err e
 		return "", err
 	}
 	return *made.ID, nil
+}
+
+// datastorePath names a place in the default datastore as azure-ai-ml does.
+func datastorePath(path string) string {
+	return fmt.Sprintf("azureml://subscriptions/%s/resourcegroups/%s/workspaces/%s/datastores/%s/paths/%s",
+		azure.SeedSubscriptionID, group, workspace, azure.SeedDatastore, path)
 }
 
 // datastoreURL is the default datastore's container with a signature.
@@ -120,7 +125,17 @@ func (c *cloud) datastoreURL(ctx context.Context) (string, error) {
 // registerEnvironment makes the anonymous environment of a definition, named
 // after its content; the same again is the same.
 func (c *cloud) registerEnvironment(ctx context.Context, d *deploymentFile) (id string, err error) {
-	properties := &ml.EnvironmentVersionProperties{Image: &d.Environment.Image, IsAnonymous: to.Ptr(true), IsArchived: to.Ptr(false)}
+	properties := &ml.EnvironmentVersionProperties{IsAnonymous: to.Ptr(true), IsArchived: to.Ptr(false)}
+	hash := sha256.New()
+	if b := d.Environment.Build; b != nil {
+		var content string
+		if properties.Build, content, err = c.uploadContext(ctx, d.at(b.Path), b); err != nil {
+			return "", fmt.Errorf("build context: %w", err)
+		}
+		fmt.Fprintln(hash, content, b.Dockerfile)
+	} else {
+		properties.Image = &d.Environment.Image
+	}
 	if d.Environment.CondaFile != "" {
 		conda, err := condaText(d.at(d.Environment.CondaFile))
 		if err != nil {
@@ -133,7 +148,6 @@ func (c *cloud) registerEnvironment(ctx context.Context, d *deploymentFile) (id 
 			LivenessRoute: routes.Liveness.wire(), ReadinessRoute: routes.Readiness.wire(), ScoringRoute: routes.Scoring.wire(),
 		}
 	}
-	hash := sha256.New()
 	fmt.Fprintln(hash, d.Environment.Image, d.Environment.Inference)
 	if properties.CondaFile != nil {
 		fmt.Fprint(hash, *properties.CondaFile)

@@ -41,8 +41,9 @@ type deploymentFile struct {
 		Script string `yaml:"scoring_script"`
 	} `yaml:"code_configuration"`
 	Environment struct {
-		CondaFile string `yaml:"conda_file"`
-		Image     string `yaml:"image"`
+		CondaFile string     `yaml:"conda_file"`
+		Image     string     `yaml:"image"`
+		Build     *buildFile `yaml:"build"`
 		Inference *struct {
 			Liveness  routeFile `yaml:"liveness_route"`
 			Readiness routeFile `yaml:"readiness_route"`
@@ -52,6 +53,9 @@ type deploymentFile struct {
 	InstanceType  string            `yaml:"instance_type"`
 	InstanceCount int32             `yaml:"instance_count"`
 	Variables     map[string]string `yaml:"environment_variables"`
+	Requests      *requestFile      `yaml:"request_settings"`
+	Liveness      *probeFile        `yaml:"liveness_probe"`
+	Readiness     *probeFile        `yaml:"readiness_probe"`
 
 	dir string
 }

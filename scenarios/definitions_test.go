@@ -47,6 +47,24 @@ func TestDefinitions(t *testing.T) {
 	}
 }
 
+func TestDeploymentSettings(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "d.yml")
+	must(t, os.WriteFile(path, []byte("name: blue\nrequest_settings: {request_timeout_ms: 2500, max_concurrent_requests_per_instance: 4}\n"+
+		"liveness_probe: {initial_delay: 3, failure_threshold: 9}\nenvironment: {build: {path: docker, dockerfile_path: sub/Dockerfile}}\n"), 0o600))
+	d, err := loadDeployment(path)
+	must(t, err)
+	if r := d.Requests.wire(); *r.RequestTimeout != "PT2.5S" || *r.MaxConcurrentRequestsPerInstance != 4 || r.MaxQueueWait != nil {
+		t.Errorf("requests: %+v", r)
+	}
+	if p := d.Liveness.wire(); *p.InitialDelay != "PT3S" || *p.FailureThreshold != 9 || p.Period != nil || p.SuccessThreshold != nil {
+		t.Errorf("probe: %+v", p)
+	}
+	if d.Readiness.wire() != nil || *d.Environment.Build != (buildFile{"docker", "sub/Dockerfile"}) {
+		t.Errorf("%+v", d)
+	}
+}
+
 func TestDefinitionsRefuse(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -82,6 +82,7 @@ func (c *cloud) deploy(ctx context.Context, endpoint string, d *deploymentFile) 
 	properties := &ml.ManagedOnlineDeployment{
 		EndpointComputeType: to.Ptr(ml.EndpointComputeTypeManaged), InstanceType: &d.InstanceType,
 		EnvironmentVariables: map[string]*string{}, AppInsightsEnabled: to.Ptr(false),
+		RequestSettings: d.Requests.wire(), LivenessProbe: d.Liveness.wire(), ReadinessProbe: d.Readiness.wire(),
 	}
 	for name, value := range d.Variables {
 		properties.EnvironmentVariables[name] = &value

@@ -295,7 +295,7 @@ func (l *insideLab) apply(t *testing.T, name, rest string) {
 	dir := t.TempDir()
 	files := map[string]string{
 		"endpoint.yml":   "name: " + name + "\nauth_mode: key\n",
-		"deployment.yml": "name: blue\nendpoint_name: " + name + "\ninstance_type: Standard_DS3_v2\ninstance_count: 1\n" + rest,
+		"deployment.yml": "name: blue\nendpoint_name: " + name + "\ninstance_type: Standard_DS3_v2\ninstance_count: 1\nrequest_settings: {request_timeout_ms: 90000}\n" + rest,
 	}
 	var paths []string
 	for _, file := range []string{"endpoint.yml", "deployment.yml"} {
