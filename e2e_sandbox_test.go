@@ -6,12 +6,14 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/machinelearning/armmachinelearning/v4"
 
 	"github.com/amlocal/amlocal/internal/covers"
@@ -182,5 +184,68 @@ func TestSandboxHides(t *testing.T) {
 	}
 	if pids != 2 { // the agent and itself
 		t.Errorf("it sees %d processes: %s", pids, got["list /proc"])
+	}
+}
+
+// serveInJava answers a score with what an unsigned request to a blob gets: that
+// it gets an answer of the service shows that the certificate was trusted.
+const serveInJava = `
+import com.sun.net.httpserver.HttpServer;
+import java.net.*;
+
+public class Serve {
+	static String ask() {
+		try {
+			var c = (HttpURLConnection) new URL(System.getenv("ASK")).openConnection();
+			return c.getResponseCode() + " " + c.getHeaderField("x-ms-error-code");
+		} catch (Exception e) {
+			return e.toString();
+		}
+	}
+	public static void main(String[] args) throws Exception {
+		var server = HttpServer.create(new InetSocketAddress("127.0.0.1", Integer.parseInt(System.getenv("AMLOCAL_PORT_8080"))), 0);
+		server.createContext("/", exchange -> {
+			byte[] answer = (exchange.getRequestMethod().equals("POST") ? ask() : "ok").getBytes();
+			exchange.sendResponseHeaders(200, answer.length);
+			exchange.getResponseBody().write(answer);
+			exchange.close();
+		});
+		server.start();
+	}
+}
+`
+
+// TestSandboxedJava: a Java server trusts the emulator though nothing in its
+// deployment says so.
+func TestSandboxedJava(t *testing.T) {
+	covers.C(t, "java.net.HttpURLConnection", "R-503", "R-516")
+	java, err := exec.LookPath("java")
+	if _, noCompiler := exec.LookPath("javac"); err != nil || noCompiler != nil {
+		covers.NotRun(t, "java in a sandbox", "java and javac are not installed")
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "Serve.java"), []byte(serveInJava), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("javac", "-nowarn", "-Xlint:-deprecation", "-d", dir, filepath.Join(dir, "Serve.java")).CombinedOutput(); err != nil {
+		t.Fatalf("javac: %v\n%s", err, out)
+	}
+	world := filepath.Join(dir, "world.yaml")
+	text := "accounts:\n  - name: " + accountOne + "\nimages:\n  amlocal/java:1: [" + java + ", -XX:TieredStopAtLevel=1, -cp, " + dir + ", Serve]\n"
+	if err := os.WriteFile(world, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l := newLab(t, func(c *Config) { c.World = world })
+	if !strings.HasPrefix(l.e.Status().Isolation, "sandboxed") {
+		covers.NotRun(t, "sandbox", l.e.Status().Isolation)
+	}
+	l.owner.endpoint(t, "java", wish(nil))
+	l.owner.deploy(t, "java", "blue", deployment(l.owner.image(t, "java", "amlocal/java:1"), func(m *armmachinelearning.ManagedOnlineDeployment) {
+		m.EnvironmentVariables["ASK"] = to.Ptr("https://" + accountOne + ".blob.core.windows.net/box/hello.txt")
+		m.EnvironmentVariables["JAVA_TOOL_OPTIONS"] = to.Ptr("-Dof.the.deployment=1")
+	}))
+	got := l.score(t, "java", "blue", *l.owner.keys(t, "java").PrimaryKey, "{}")
+	if got.status != 200 || !strings.HasPrefix(got.body, "40") || strings.Contains(got.body, "Exception") {
+		t.Errorf("%d %s\n%s", got.status, got.body, l.owner.logs(t, "java", "blue", armmachinelearning.ContainerTypeInferenceServer))
 	}
 }

@@ -89,7 +89,14 @@ func (r *root) system() error {
 			return err
 		}
 	}
-	for _, name := range settings {
+	names := settings
+	// Debian's Java has its configuration there, one folder a version.
+	if java, err := filepath.Glob("/etc/java*"); err == nil {
+		for _, path := range java {
+			names = append(slices.Clip(names), filepath.Base(path))
+		}
+	}
+	for _, name := range names {
 		if err := r.copyOrBind("/etc/" + name); err != nil {
 			return err
 		}
