@@ -214,6 +214,7 @@ func (e *Emulator) wire(ctx context.Context) (err error) {
 		TenantID: azure.SeedTenantID, TenantDomain: azure.SeedTenantDomain, Sabotage: c.sabotage.entra,
 		ClientClock: e.clientClock(), DevicePage: func() string { return e.access.URL() + devicePath },
 		MembersChanged: e.rbac.SetMembers, TokenCache: c.TokenCache, MembershipsInTokens: c.TokenCache > 0,
+		RefuseDeleted: c.DeletedTokens == "refused",
 	}); err != nil {
 		return err
 	}
@@ -366,7 +367,7 @@ func (e *Emulator) newProcess() (runner.Backend, error) {
 
 func (e *Emulator) wireFronts() (err error) {
 	c := e.config
-	if e.msi, err = msi.New(msi.Deps{Clock: c.Clock, Audit: e.audit, Issuer: e.entra, Instances: instanceSecrets{e, e.manager}, Identities: identityAdapter{e.ml, e}}); err != nil {
+	if e.msi, err = msi.New(msi.Deps{Clock: c.Clock, Audit: e.audit, Issuer: e.entra, Instances: instanceSecrets{e, e.manager}, Identities: identityAdapter{e.ml, e}, Strict: c.IdentityAnswers == "strict", CloudShell: c.CloudShell}); err != nil {
 		return err
 	}
 	if e.gateway, err = gateway.New(gateway.Deps{

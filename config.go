@@ -92,6 +92,18 @@ type Config struct {
 	// and with it the groups it was in when the token was issued. 0: half of
 	// the token's day, and memberships count at once.
 	TokenCache time.Duration
+	// DeletedTokens says what becomes of the tokens of a deleted principal:
+	// valid (until they expire) or refused. Empty is valid.
+	DeletedTokens string
+	// IdentityAnswers says how the managed identity endpoint of deployments
+	// treats what the real one is known to refuse: lenient or strict. Empty is
+	// lenient; the package comment of msi says what differs.
+	IdentityAnswers string
+	// CloudShell answers instances that ask the managed identity endpoint
+	// without a secret, in the dialect of Cloud Shell, which is all that Java
+	// knows of MSI_ENDPOINT. Only sandboxes and containers are known by where
+	// they ask from.
+	CloudShell bool
 	// Logf receives the emulator's own events; nil drops them.
 	Logf func(format string, args ...any)
 
@@ -151,6 +163,16 @@ func (c Config) withDefaults() (Config, error) {
 	case machinelearning.RefuseAtCreation, machinelearning.RefuseAtScoring:
 	default:
 		return c, fmt.Errorf("--kubernetes-aad-token %q: the settings are creation and scoring", c.KubernetesAAD)
+	}
+	switch c.DeletedTokens {
+	case "", "valid", "refused":
+	default:
+		return c, fmt.Errorf("--deleted-identity-tokens %q: the settings are valid and refused", c.DeletedTokens)
+	}
+	switch c.IdentityAnswers {
+	case "", "lenient", "strict":
+	default:
+		return c, fmt.Errorf("--identity-answers %q: the settings are lenient and strict", c.IdentityAnswers)
 	}
 	var err error
 	if c.CacheDir == "" {

@@ -45,6 +45,10 @@ type Deps struct {
 	// DevicePage is the address of the page that finishes a sign-in by device
 	// code; nil: Microsoft's, which cannot.
 	DevicePage func() string
+	// RefuseDeleted ends the tokens of a deleted principal at once. Whether the
+	// resources of Azure do is not known (U-10); they most probably take them
+	// until they expire, which is what is done without it.
+	RefuseDeleted bool
 	// Sabotage breaks the verifier on purpose, for the run that proves the
 	// tests of refusals can fail.
 	Sabotage Sabotage

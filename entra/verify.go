@@ -25,6 +25,7 @@ const maxToken = 16 << 10
 // The principal is the directory's. A token whose principal was deleted stays
 // valid until it expires (as Azure's, whose resources cannot know; U-10): then
 // the principal is what the token says, and RBAC finds no assignment for it.
+// With Deps.RefuseDeleted it is refused instead.
 func (s *Service) Verify(ctx context.Context, raw string, audiences []string) (azure.Claims, error) {
 	claims, err := s.signed(ctx, raw)
 	if err != nil {
@@ -124,8 +125,12 @@ func (s *Service) principalOf(ctx context.Context, c accessClaims) (azure.Princi
 		p.Type, p.AppID, p.Name = azure.User, "", c.UPN
 	}
 	err := s.deps.Documents.View(ctx, func(tx store.ReadTx) error {
-		if stored, ok := s.Principal(tx, c.ObjectID); ok {
+		stored, ok := s.Principal(tx, c.ObjectID)
+		switch {
+		case ok:
 			p = stored
+		case s.deps.RefuseDeleted:
+			return fmt.Errorf("%w: %s", azure.ErrTokenPrincipal, c.ObjectID)
 		}
 		return nil
 	})

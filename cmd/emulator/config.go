@@ -19,24 +19,27 @@ import (
 
 // emulatorFlags are the flags of commands that start an emulator.
 type emulatorFlags struct {
-	ephemeral   bool
-	runner      string
-	identityEnv string
-	durability  string
-	conda       string
-	offline     bool
-	world       string
-	allowHosts  []string
-	networkPool string
-	pull        bool
-	baseImages  map[string]string
-	sandbox     string
-	keep        time.Duration
-	rbacDelay   time.Duration
-	tokenCache  time.Duration
-	listen      string // of `up` alone
-	kubeAAD     string
-	limits      map[string]string
+	ephemeral       bool
+	runner          string
+	identityEnv     string
+	identityAnswers string
+	cloudShell      bool
+	deletedTokens   string
+	durability      string
+	conda           string
+	offline         bool
+	world           string
+	allowHosts      []string
+	networkPool     string
+	pull            bool
+	baseImages      map[string]string
+	sandbox         string
+	keep            time.Duration
+	rbacDelay       time.Duration
+	tokenCache      time.Duration
+	listen          string // of `up` alone
+	kubeAAD         string
+	limits          map[string]string
 }
 
 func (f *emulatorFlags) register(cmd *cobra.Command) {
@@ -45,6 +48,9 @@ func (f *emulatorFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.sandbox, "sandbox", "auto", "namespaces of their own for instances of the process runner: auto (where this machine allows it), on or off")
 	flags.DurationVar(&f.keep, "keep-instances", time.Hour, "how long sandboxed instances go on when the emulator was killed, for the next amlocal up to take over")
 	flags.StringVar(&f.identityEnv, "identity-env", "both", "identity variables in instances: both, msi or identity")
+	flags.StringVar(&f.identityAnswers, "identity-answers", "lenient", "how the managed identity endpoint treats what the real one is known to refuse: lenient or strict")
+	flags.BoolVar(&f.cloudShell, "identity-cloud-shell", false, "answer instances that ask the managed identity endpoint without a secret, as Java does with MSI_ENDPOINT alone")
+	flags.StringVar(&f.deletedTokens, "deleted-identity-tokens", "valid", "what becomes of the tokens of a deleted principal: valid (until they expire) or refused")
 	flags.StringVar(&f.kubeAAD, "kubernetes-aad-token", "creation", "where aad_token is refused for Kubernetes endpoints: creation or scoring")
 	flags.StringToStringVar(&f.limits, "limit", nil, "lower a limit of the subscription, NAME=VALUE (repeatable): endpoints, deployments, deployments-per-endpoint, instances, role-assignments, request-timeout, kubernetes-request-timeout")
 	flags.StringVar(&f.durability, "durability", "power", "what an acknowledged write survives: power loss, or the end of the process")
@@ -65,6 +71,7 @@ func (f *emulatorFlags) config(state string, port int) (amlocal.Config, error) {
 		IdentityEnv: machinelearning.IdentityEnv(f.identityEnv), Offline: f.offline, World: f.world, AllowHosts: f.allowHosts,
 		Sandbox: process.SandboxMode(f.sandbox), SandboxAgent: "/proc/self/exe", KeepInstances: f.keep,
 		Logf: logf, NetworkPool: f.networkPool, Pull: f.pull, BaseImages: f.baseImages, RBACDelay: f.rbacDelay, TokenCache: f.tokenCache,
+		IdentityAnswers: f.identityAnswers, CloudShell: f.cloudShell, DeletedTokens: f.deletedTokens,
 		KubernetesAAD: machinelearning.AADRefusal(f.kubeAAD),
 	}
 	var err error
