@@ -153,6 +153,24 @@ func (*Directory) DeletePrincipal(tx store.Tx, objectID string) error {
 	return tx.Delete(principals, []byte(strings.ToLower(objectID)))
 }
 
+const trusted = "armtest.trusted"
+
+// TrustToken remembers what an application trusts.
+func (*Directory) TrustToken(tx store.Tx, appID, id, issuer, subject string, audiences []string) error {
+	return tx.Put(trusted, []byte(appID+"/"+id), []byte(issuer+" "+subject+" "+strings.Join(audiences, " ")))
+}
+
+// RemoveFederatedCredential forgets it.
+func (*Directory) RemoveFederatedCredential(tx store.Tx, appID, id string) error {
+	return tx.Delete(trusted, []byte(appID+"/"+id))
+}
+
+// Trusted is what TrustToken remembers: issuer, subject and audiences.
+func (*Directory) Trusted(tx store.ReadTx, appID, id string) string {
+	value, _ := tx.Get(trusted, []byte(appID+"/"+id))
+	return string(value)
+}
+
 // Principal finds one.
 func (*Directory) Principal(tx store.ReadTx, objectID string) (p azure.Principal, ok bool) {
 	raw, ok := tx.Get(principals, []byte(strings.ToLower(objectID)))

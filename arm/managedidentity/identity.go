@@ -167,5 +167,8 @@ func (p *Provider) remove(tx store.Tx, rec *arm.Record) error {
 	if err := p.deps.Assignments.RemoveUnder(tx, rec.ID); err != nil {
 		return err
 	}
+	if err := dropFederated(tx, rec.ID); err != nil {
+		return err
+	}
 	return arm.Delete(tx, rec.ID)
 }

@@ -17,6 +17,9 @@ const identityType = "Microsoft.ManagedIdentity/userAssignedIdentities"
 type Directory interface {
 	PutPrincipal(tx store.Tx, p azure.Principal) error
 	DeletePrincipal(tx store.Tx, objectID string) error
+	// TrustToken lets an identity sign in with another issuer's token.
+	TrustToken(tx store.Tx, appID, id, issuer, subject string, audiences []string) error
+	RemoveFederatedCredential(tx store.Tx, appID, id string) error
 }
 
 // Assignments ends role assignments made on deleted identities;
@@ -47,9 +50,12 @@ func New(deps Deps) (*Provider, error) {
 
 // Types are the provider's resource types.
 func (p *Provider) Types() []arm.Type {
-	row := func(name, method, action string, on arm.Target, serve func(http.ResponseWriter, *arm.Request) error) arm.Row {
-		return arm.Row{Operation: httpx.Operation{Name: "managedidentity." + name, Method: method, Action: identityType + action}, On: on, Serve: serve}
+	of := func(resourceType string) func(name, method, action string, on arm.Target, serve func(http.ResponseWriter, *arm.Request) error) arm.Row {
+		return func(name, method, action string, on arm.Target, serve func(http.ResponseWriter, *arm.Request) error) arm.Row {
+			return arm.Row{Operation: httpx.Operation{Name: "managedidentity." + name, Method: method, Action: resourceType + action}, On: on, Serve: serve}
+		}
 	}
+	row, federated := of(identityType), of(federatedType)
 	list := row("ListIdentities", http.MethodGet, "/read", arm.Collection, p.list)
 	list.Filtered = true
 	return []arm.Type{{Name: identityType, Rows: []arm.Row{
@@ -58,6 +64,11 @@ func (p *Provider) Types() []arm.Type {
 		row("GetIdentity", http.MethodGet, "/read", arm.Resource, p.get),
 		row("DeleteIdentity", http.MethodDelete, "/delete", arm.Resource, p.delete),
 		list,
+	}}, {Name: federatedType, Rows: []arm.Row{
+		federated("PutFederatedCredential", http.MethodPut, "/write", arm.Resource, p.putFederated),
+		federated("GetFederatedCredential", http.MethodGet, "/read", arm.Resource, p.get),
+		federated("DeleteFederatedCredential", http.MethodDelete, "/delete", arm.Resource, p.deleteFederated),
+		federated("ListFederatedCredentials", http.MethodGet, "/read", arm.Collection, p.listFederated),
 	}}}
 }
 

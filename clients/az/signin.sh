@@ -37,6 +37,14 @@ jq -n --arg issuer "https://login.microsoftonline.com/$AZURE_TENANT_ID/v2.0" --a
 add trust az ad app federated-credential create --id "$app" --parameters "$work/trust.json" --query name
 add trusted az ad app federated-credential list --id "$app" --query '[].subject'
 
+# And an identity that trusts it: a managed identity signed in from outside.
+trust=(--identity-name az-outside-identity -g "$AZURE_RESOURCE_GROUP")
+add identityTrust az identity federated-credential create --name outside "${trust[@]}" --issuer "https://login.microsoftonline.com/$AZURE_TENANT_ID/v2.0" --subject "$IDENTITY" --audiences api://AzureADTokenExchange --query properties.subject
+add identityTrusted az identity federated-credential list "${trust[@]}" --query '[].name'
+outside=$(az identity show -n az-outside-identity -g "$AZURE_RESOURCE_GROUP" --query clientId -o tsv)
+
+fresh identity
+add identity az login --service-principal -u "$outside" --federated-token "$IDENTITY_TOKEN" --tenant "$AZURE_TENANT_ID" --allow-no-subscriptions --query '[].user.name'
 fresh certificate
 add certificate az login --service-principal -u "$app" --certificate "$pem" --tenant "$AZURE_TENANT_ID" --query '[].user.type'
 add group az group show -n "$AZURE_RESOURCE_GROUP" --query location

@@ -69,7 +69,7 @@ func startLab() (*lab, error) {
 		return nil, fmt.Errorf("build the Go scorer: %w: %s", err, out)
 	}
 	world := filepath.Join(dir, "world.yaml")
-	text := "identities: [{name: py-signin-identity}, {name: az-signin-identity}, {name: js-signin-identity}, {name: machine-vm}, {name: machine-compute}]\nprincipals:\n  groups: [{name: signers}]\nassignments:\n  - {principal: signers, role: Reader, scope: subscription}\n  - {principal: machine-vm, role: Reader, scope: subscription}\n  - {principal: machine-compute, role: Reader, scope: subscription}\n  - {principal: " + azure.SeedOwnerObjectID + ", role: Key Vault Secrets Officer, scope: vault:" + azure.SeedKeyVault + "}\nimages:\n  " + scorerImage + ": [" + scorer + ", -port, \"8080\"]\nclusters:\n  - name: " + cluster + "\n"
+	text := "identities: [{name: py-signin-identity}, {name: az-signin-identity}, {name: az-outside-identity}, {name: machine-vm}, {name: machine-compute}]\nprincipals:\n  groups: [{name: signers}]\nassignments:\n  - {principal: signers, role: Reader, scope: subscription}\n  - {principal: machine-vm, role: Reader, scope: subscription}\n  - {principal: machine-compute, role: Reader, scope: subscription}\n  - {principal: " + azure.SeedOwnerObjectID + ", role: Key Vault Secrets Officer, scope: vault:" + azure.SeedKeyVault + "}\nimages:\n  " + scorerImage + ": [" + scorer + ", -port, \"8080\"]\nclusters:\n  - name: " + cluster + "\n"
 	if err := os.WriteFile(world, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
@@ -164,6 +164,16 @@ func tail(r io.Reader) string {
 func (o outcome) text(key string) string {
 	s, _ := o[key].(string)
 	return s
+}
+
+// texts is a reported list of texts.
+func (o outcome) texts(key string) (out []string) {
+	list, _ := o[key].([]any)
+	for _, v := range list {
+		s, _ := v.(string)
+		out = append(out, s)
+	}
+	return out
 }
 
 // want compares reported values, as JSON.

@@ -3,6 +3,7 @@ package e2e
 import (
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -61,8 +62,11 @@ func TestAzSignIn(t *testing.T) {
 	got.want(t, map[string]any{
 		"keys": []string{"AsymmetricX509Cert"}, "trust": "identity", "certificate": []string{"servicePrincipal"}, "federated": []string{"servicePrincipal"},
 		"group": "eastus", "federatedGroup": "eastus", "password": user, "device": user, "deviceGroup": "eastus", "token": "Bearer",
-		"me": user[0]["name"], "gone": nil,
+		"me": user[0]["name"], "gone": nil, "identityTrusted": []string{"outside"},
 	})
+	if outside := labIdentity(t, "az-outside-identity"); !slices.Equal(got.texts("identity"), []string{outside.ClientID}) {
+		t.Errorf("the identity from outside is %v, want %s", got["identity"], outside.ClientID)
+	}
 	got.wantText(t, "page", "is signed in to Microsoft Azure CLI")
 	for key, want := range map[string]string{"wrongPassword": "AADSTS50126", "refused": "AADSTS700027"} {
 		failure, _ := got[key].(map[string]any)
