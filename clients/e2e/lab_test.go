@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"math"
@@ -30,17 +31,27 @@ const clientTimeout = 2 * time.Minute
 type lab struct {
 	emulator *amlocal.Emulator
 	dir      string
+	polling  *polling
 }
 
 var theLab = sync.OnceValues(startLab)
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if running != nil {
-		if err := running.close(); err != nil {
-			_, _ = fmt.Fprintln(os.Stderr, "close the emulator:", err)
+	fail := func(what string, err error) {
+		if err != nil {
+			_, _ = fmt.Fprintln(os.Stderr, what+":", err)
 			code = max(code, 1)
 		}
+	}
+	if running != nil {
+		fail("record the polling", running.polling.record())
+		fail("close the emulator", running.close())
+		fail("record the versions", recordVersions())
+	}
+	// Only after a whole run: by then all is installed.
+	if whole := flag.Lookup("test.run").Value.String() == ""; whole && code == 0 && os.Getenv(offlineEnv) == "" {
+		fail("offline", runOffline())
 	}
 	os.Exit(code)
 }
@@ -80,10 +91,12 @@ func startLab() (*lab, error) {
 	}
 	l.emulator, err = amlocal.New(context.Background(), amlocal.Config{
 		Ephemeral: true, Runner: "process", World: world, CADir: filepath.Join(dir, "ca"), RelaxConda: true,
+		Offline: os.Getenv(offlineEnv) != "",
 	})
 	if err != nil {
 		return nil, err
 	}
+	l.polling = watchPolling(l.emulator)
 	return l, l.emulator.Start(context.Background())
 }
 

@@ -21,6 +21,8 @@ type Entry struct {
 	Host      string       `json:"host"`
 	Path      string       `json:"path"`
 	Caller    azure.Caller `json:"caller"`
+	// Agent is the client's User-Agent, cut to MaxAgent bytes.
+	Agent string `json:"agent,omitempty"`
 	// Instance is the deployment instance the call came from or went to,
 	// when that is known: "endpoint/deployment".
 	Instance  string           `json:"instance,omitempty"`
@@ -31,6 +33,9 @@ type Entry struct {
 	Cause    string        `json:"cause,omitempty"`
 	Duration time.Duration `json:"durationNs"`
 }
+
+// MaxAgent bounds Entry.Agent.
+const MaxAgent = 160
 
 // Denied reports whether RBAC refused the request.
 func (e *Entry) Denied() bool {

@@ -1,6 +1,7 @@
 package covers
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"testing"
@@ -29,6 +30,21 @@ func NotRun(t testing.TB, what, why string) {
 		t.Fatal(line)
 	}
 	t.Skip(line)
+}
+
+// NoteNotRun is NotRun outside of a test: it names what did not run, and is an
+// error only where all is required.
+func NoteNotRun(what, why string) error {
+	line := fmt.Sprintf("NOT RUN: %s (%s)", what, why)
+	if path := os.Getenv(NotRunEnv); path != "" {
+		if err := appendLine(path, line); err != nil {
+			return err
+		}
+	}
+	if os.Getenv(RequireEnv) == "all" {
+		return errors.New(line)
+	}
+	return nil
 }
 
 // appendLine writes in one call, so that lines of several test processes do not

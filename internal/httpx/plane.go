@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -64,6 +65,7 @@ func (p *Plane) serve(w http.ResponseWriter, r *http.Request, op *Operation, rou
 	entry := &audit.Entry{
 		RequestID: uuid.NewString(), Time: start, Plane: p.Name, Operation: op.Name,
 		Method: r.Method, Host: r.Host, Path: r.URL.Path, Instance: Instance(r.Context()),
+		Agent: agent(r),
 	}
 	r = r.WithContext(context.WithValue(r.Context(), entryKey, entry))
 	rec := &recorder{ResponseWriter: w}
@@ -86,6 +88,15 @@ func (p *Plane) serve(w http.ResponseWriter, r *http.Request, op *Operation, rou
 	} else if rec.status == 0 {
 		rec.WriteHeader(http.StatusOK)
 	}
+}
+
+// agent is who the client says it is, as far as it can be shown.
+func agent(r *http.Request) string {
+	ua := strings.ToValidUTF8(r.UserAgent(), "?")
+	if len(ua) > audit.MaxAgent {
+		ua = strings.ToValidUTF8(ua[:audit.MaxAgent], "")
+	}
+	return ua
 }
 
 // guard turns a panic of the row into an error, but for the one net/http
