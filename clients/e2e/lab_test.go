@@ -25,7 +25,7 @@ import (
 const scorerImage = "amlocal/goscorer:1"
 
 // clientTimeout is far above what any client's flow takes.
-const clientTimeout = 2 * time.Minute
+const clientTimeout = 6 * time.Minute
 
 // lab is the one emulator of this package; every test uses names of its own.
 type lab struct {

@@ -44,7 +44,7 @@ func runOffline() error {
 		"clients":   isolated(os.Args[0], "-test.run="+offlineTests, "-test.timeout=10m"),
 		"Go client": isolated(program, "scenario", "run", "sai", "--offline", "--runner", "process"),
 	} {
-		cmd.Env = append(os.Environ(), offlineEnv+"=1", "XDG_DATA_HOME="+dir, "GOPROXY=off")
+		cmd.Env = append(os.Environ(), offlineEnv+"=1", "XDG_DATA_HOME="+filepath.Join(dir, "data"), "GOPROXY=off")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("%s without a network: %w\n%s", name, err, tail(strings.NewReader(string(out))))
 		}

@@ -36,7 +36,7 @@ func TestPythonRedeploy(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	code := []string{"score_managedidentity.py", "score_rest.py", "score_sdk.py"}
+	code := []string{"score_managedidentity.py", "score_rest.py", "score_sdk.py", "score_secrets.py"}
 	model := []string{"coefficients.json", "sklearn_regression_model.pkl"}
 	want := []struct {
 		step    string
