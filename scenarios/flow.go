@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	ml "github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/machinelearning/armmachinelearning/v4"
@@ -224,11 +225,23 @@ func (f *flow) serve(ctx context.Context) error {
 	return f.scoreStep(ctx, "score", "")
 }
 
+// logPatience is how often a log is read again until it is whole.
+const logPatience = 50
+
 // readLog shows what a deployment's own code wrote and checks that it read the
 // blob.
 func (f *flow) readLog(ctx context.Context, deployment string) error {
 	return f.out.step("read the log of "+deployment, func() error {
+		// What a container writes comes by another way than its readiness.
 		log, err := f.cloud.logs(ctx, f.endpoint, deployment, "")
+		for again := logPatience; err == nil && !strings.Contains(log, "Init complete") && again > 0; again-- {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(100 * time.Millisecond):
+			}
+			log, err = f.cloud.logs(ctx, f.endpoint, deployment, "")
+		}
 		if err != nil {
 			return err
 		}
