@@ -182,7 +182,7 @@ func endpointOf(r *machinelearning.Route) gateway.Endpoint {
 	if r == nil {
 		return gateway.Endpoint{}
 	}
-	out := gateway.Endpoint{ID: r.ID, Name: r.Name, AuthMode: gateway.AuthMode(r.AuthMode), Keys: r.Keys, Traffic: r.Traffic, Mirror: r.Mirror,
+	out := gateway.Endpoint{ID: r.ID, Name: r.Name, Private: r.Private, AuthMode: gateway.AuthMode(r.AuthMode), Keys: r.Keys, Traffic: r.Traffic, Mirror: r.Mirror,
 		Deployments: make([]gateway.Deployment, len(r.Deployments))}
 	for i, d := range r.Deployments {
 		out.Deployments[i] = gateway.Deployment{ID: d.ID, Name: d.Name, RequestTimeout: d.RequestTimeout,

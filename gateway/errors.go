@@ -61,6 +61,12 @@ func errNoEndpoint(host string) *httpx.Error {
 	return httpx.Errorf(http.StatusNotFound, "unknown_endpoint", "No online endpoint answers at %s\n%s", host, help)
 }
 
+// errPrivate: that the front door refuses is documented, status and text are
+// ours.
+func errPrivate() *httpx.Error {
+	return httpx.Errorf(http.StatusForbidden, "public_access_disabled", "Public network access to this endpoint is disabled: it is reached through a private endpoint of its workspace.\n%s", help)
+}
+
 // errTimeout: recorded.
 func errTimeout() *httpx.Error {
 	return httpx.Errorf(http.StatusRequestTimeout, "timeout", "%s", "upstream request timeout\n"+help)

@@ -33,6 +33,9 @@ type Endpoint struct {
 	ID       string
 	Name     string
 	AuthMode AuthMode
+	// Private says that the endpoint is reached from its workspace's private
+	// network only, which nobody here is in.
+	Private bool
 	// Keys are the primary and secondary key, for AuthMode Key.
 	Keys [2]string
 	// Traffic maps deployment names, in any case, to weights.
@@ -151,6 +154,10 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request) {
 	endpoint, ok := s.deps.Endpoints.Endpoint(r.Context(), host)
 	if !ok {
 		s.plane.Refuse(w, r, errNoEndpoint(host))
+		return
+	}
+	if endpoint.Private {
+		s.plane.Refuse(w, r, errPrivate())
 		return
 	}
 	op, ok := s.byMode[endpoint.AuthMode]

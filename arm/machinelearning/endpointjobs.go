@@ -48,7 +48,7 @@ func (p *Provider) deleteEndpoint(ctx context.Context, job arm.Job) arm.Outcome 
 		}
 	}
 	if err != nil {
-		return arm.Outcome{Err: httpx.AsError(err), Apply: func(tx store.Tx) error { return p.setState(tx, job.Resource, stateFailed) }}
+		return arm.Outcome{Err: httpx.AsError(err), Apply: func(tx store.Tx) error { return p.halfDeleted(tx, job.Resource) }}
 	}
 	return arm.Outcome{Apply: func(tx store.Tx) error {
 		rec, ok, err := arm.Get(tx, job.Resource)
@@ -80,6 +80,24 @@ func (p *Provider) deleteEndpoint(ctx context.Context, job arm.Job) arm.Outcome 
 		}
 		return p.refreshRoute(tx, rec.ID)
 	}}
+}
+
+// halfDeleted leaves an endpoint whose deletion failed: it can be deleted again,
+// and a deployment whose creation was cancelled for it does not wait for ever.
+func (p *Provider) halfDeleted(tx store.Tx, endpoint string) error {
+	deployments, err := arm.List(tx, endpoint, deploymentType)
+	if err != nil {
+		return err
+	}
+	for _, d := range deployments {
+		switch d.Document.String("properties", "provisioningState") {
+		case stateCreating, stateUpdating:
+			if err := p.setState(tx, d.ID, stateFailed); err != nil {
+				return err
+			}
+		}
+	}
+	return p.setState(tx, endpoint, stateFailed)
 }
 
 func (p *Provider) setState(tx store.Tx, id, state string) error {

@@ -71,6 +71,7 @@ const revivers = 4
 // it once, when the data planes serve and before jobs are resumed.
 func (p *Provider) Restore(ctx context.Context) error {
 	var plans []*plan
+	var lost []string
 	err := p.deps.Documents.View(ctx, func(tx store.ReadTx) error {
 		for rec, err := range arm.Under(tx, "/", deploymentType) {
 			if err != nil {
@@ -83,6 +84,7 @@ func (p *Provider) Restore(ctx context.Context) error {
 			pl, err := p.plan(tx, rec, active, rec.Secret.String("revision"))
 			if err != nil {
 				p.deps.Logf("deployment %s cannot be restored: %v", rec.ID, err)
+				lost = append(lost, rec.ID)
 				continue
 			}
 			plans = append(plans, pl)
@@ -91,6 +93,21 @@ func (p *Provider) Restore(ctx context.Context) error {
 	})
 	if err != nil {
 		return err
+	}
+	// What does not come back must not say that it succeeded. It stays one that
+	// once served, so that a PUT can mend it.
+	if len(lost) > 0 {
+		err := p.deps.Documents.Update(ctx, func(tx store.Tx) error {
+			for _, id := range lost {
+				if err := p.setState(tx, id, stateFailed); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
 	}
 	revisions := map[string]string{}
 	for _, pl := range plans {
@@ -145,15 +162,30 @@ func (p *Provider) revive(ctx context.Context, pl *plan) error {
 }
 
 // PurgeWorkspaces deletes, for a resource group that goes, every workspace
-// resource below scope after ending its deployments.
+// resource below scope that has more behind it than its document: endpoints,
+// after ending their deployments, and computes with their principals. All are
+// Deleting first, so that nobody changes one that is about to go.
 func (p *Provider) PurgeWorkspaces(ctx context.Context, scope string) error {
 	var endpoints []azure.ResourceID
-	err := p.deps.Documents.View(ctx, func(tx store.ReadTx) error {
-		for rec, err := range arm.Under(tx, scope, endpointType) {
-			if err != nil {
+	err := p.deps.Documents.Update(ctx, func(tx store.Tx) error {
+		recs, err := arm.List(tx, scope, endpointType)
+		if err != nil {
+			return err
+		}
+		for _, rec := range recs {
+			endpoints = append(endpoints, rec.ResourceID())
+			if err := p.setState(tx, rec.ID, stateDeleting); err != nil {
 				return err
 			}
-			endpoints = append(endpoints, rec.ResourceID())
+		}
+		computes, err := arm.List(tx, scope, computeType)
+		if err != nil {
+			return err
+		}
+		for _, rec := range computes {
+			if err := p.removeCompute(tx, rec); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
@@ -162,10 +194,10 @@ func (p *Provider) PurgeWorkspaces(ctx context.Context, scope string) error {
 	}
 	for _, id := range endpoints {
 		out := p.deleteEndpoint(ctx, arm.Job{Resource: id.String()})
-		if out.Err != nil {
-			return out.Err
-		}
-		if err := p.deps.Documents.Update(ctx, out.Apply); err != nil {
+		if err := p.deps.Documents.Update(ctx, out.Apply); err != nil || out.Err != nil {
+			if out.Err != nil {
+				return out.Err
+			}
 			return err
 		}
 	}

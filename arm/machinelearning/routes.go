@@ -16,7 +16,9 @@ type Route struct {
 	ID, Name, Host, AuthMode string
 	// Kubernetes says that Host is a cluster's router, which leads to its
 	// endpoints by their names.
-	Kubernetes  bool
+	Kubernetes bool
+	// Private says that public network access is disabled.
+	Private     bool
 	Keys        [2]string
 	Traffic     map[string]int
 	Mirror      map[string]int
@@ -123,7 +125,8 @@ func (p *Provider) refreshRoute(tx store.Tx, endpointID string) error {
 func (p *Provider) route(tx store.ReadTx, rec *arm.Record) (*Route, error) {
 	doc := rec.Document
 	route := &Route{
-		ID: rec.ID, Name: rec.Name(), Host: hostOf(rec), Kubernetes: onCluster(rec), AuthMode: doc.String("properties", "authMode"),
+		ID: rec.ID, Name: rec.Name(), Host: hostOf(rec), Kubernetes: onCluster(rec),
+		Private: strings.EqualFold(doc.String("properties", "publicNetworkAccess"), "Disabled"), AuthMode: doc.String("properties", "authMode"),
 		Keys:     [2]string{rec.Secret.String("primaryKey"), rec.Secret.String("secondaryKey")},
 		tokenKey: rec.Secret.String("tokenKey"),
 		Traffic:  map[string]int{}, Mirror: map[string]int{},

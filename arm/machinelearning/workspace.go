@@ -50,7 +50,6 @@ func (p *Provider) putWorkspace(w http.ResponseWriter, r *arm.Request) error {
 	if err != nil {
 		return err
 	}
-	status := http.StatusOK
 	var rec *arm.Record
 	err = p.deps.Documents.Update(r.Context(), func(tx store.Tx) error {
 		old, exists, err := arm.Get(tx, r.ID.String())
@@ -58,8 +57,10 @@ func (p *Provider) putWorkspace(w http.ResponseWriter, r *arm.Request) error {
 			return err
 		}
 		if !exists {
-			status = http.StatusCreated
 			old = nil
+			if err := mayUseAccount(r, doc.String("properties", "storageAccount")); err != nil {
+				return err
+			}
 		}
 		rec, err = p.workspaceRecord(tx, r.ID, doc, old, r.Author())
 		return err
@@ -67,7 +68,21 @@ func (p *Provider) putWorkspace(w http.ResponseWriter, r *arm.Request) error {
 	if err != nil {
 		return err
 	}
-	return arm.Reply(w, status, body(rec))
+	return arm.Reply(w, http.StatusOK, body(rec)) // the SDKs take 200 and 202 only, for a new one too
+}
+
+// mayUseAccount asks for the right to the keys of the account a new workspace
+// names: who may list the workspace's keys has them. That ARM asks exactly this
+// is unverified; that it asks is known.
+func mayUseAccount(r *arm.Request, account string) error {
+	id, err := azure.ParseResourceID(account)
+	if err != nil {
+		return nil // refused as no account's id
+	}
+	if d, ok := r.Ask(azure.Check{Action: "Microsoft.Storage/storageAccounts/listKeys/action", Scope: id.String()}); !ok {
+		return errLinked(d, r.ID)
+	}
+	return nil
 }
 
 // workspaceRecord writes a workspace and, for a new one, its default
