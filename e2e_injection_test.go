@@ -220,8 +220,8 @@ func TestInjectionRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { fails(t, "rich", tt.value, append(tt.texts, *rich.Identity.PrincipalID)...) })
 	}
-	for _, part := range []string{"", "/credentials/KEY", "/metadata/BASE", "/target"} {
-		t.Run("no role for "+part, func(t *testing.T) {
+	for name, part := range map[string]string{"whole": "", "credential": "/credentials/KEY", "metadata": "/metadata/BASE", "target": "/target"} {
+		t.Run("no role for "+name, func(t *testing.T) {
 			fails(t, "plain", ref("mine"+part), "listsecrets/action", csr, seedWorkspace, *plain.Identity.PrincipalID, "mine")
 		})
 	}
