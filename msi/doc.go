@@ -31,7 +31,7 @@
 //
 // # Options
 //
-// Strict is off by default. With it the endpoint refuses what the real one is
+// Strict is off by default (`up --identity-answers strict`). With it the endpoint refuses what the real one is
 // known to refuse (`client_id` in the Azure ML flavour) and answers a bad
 // secret in plain text. Off, client_id means clientid and errors are JSON. Why
 // off: the only evidence for strictness comes from compute instances, nobody has
@@ -40,7 +40,7 @@
 // Nothing a user may do or read changes with it: either way only identities
 // attached to the endpoint are served.
 //
-// CloudShell is off by default, as on Azure ML. With it a request without a
+// CloudShell is off by default, as on Azure ML (`up --identity-cloud-shell`). With it a request without a
 // secret, which is all azure-identity for Java sends when it has only the MSI
 // pair, is answered if the data path knows the instance. With both pairs of
 // variables, the default, Java uses the App Service flavour and needs none of
