@@ -8,7 +8,6 @@ import (
 	"os"
 	"strings"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	ml "github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/machinelearning/armmachinelearning/v4"
 	"github.com/goccy/go-yaml"
 
@@ -40,6 +39,7 @@ func LoadDefinitions(paths []string) (*Definitions, error) {
 			if err != nil {
 				return nil, err
 			}
+			e.path = path
 			d.endpoints = append(d.endpoints, e)
 			continue
 		}
@@ -50,6 +50,7 @@ func LoadDefinitions(paths []string) (*Definitions, error) {
 		if err != nil {
 			return nil, err
 		}
+		f.path = path
 		d.deployments = append(d.deployments, f)
 	}
 	for _, f := range d.deployments {
@@ -93,31 +94,69 @@ func kindOf(path string) (string, error) {
 	return "", fmt.Errorf("%s: neither an online endpoint nor an online deployment: give it a $schema", path)
 }
 
-// Apply makes the emulator serve what the files define: endpoints are created
+// Target is where and how definitions are deployed.
+type Target struct {
+	Access amlocal.Access
+	Out    io.Writer
+	// Flags follow the commands that are proposed, e.g. " --state DIR".
+	Flags string
+}
+
+// Apply is Deploy without flags.
+func Apply(ctx context.Context, access amlocal.Access, d *Definitions, w io.Writer) error {
+	return Deploy(ctx, Target{Access: access, Out: w}, d)
+}
+
+// Deploy makes the emulator serve what the files define: endpoints are created
 // or updated, deployments put, and an endpoint's first deployment gets all of
 // its traffic, unless the endpoint's file says otherwise.
-func Apply(ctx context.Context, access amlocal.Access, d *Definitions, w io.Writer) error {
-	c, err := connect(access)
+func Deploy(ctx context.Context, to Target, d *Definitions) error {
+	a, err := newApplier(to)
 	if err != nil {
 		return err
 	}
-	defer c.http.CloseIdleConnections()
-	out := newReport(w)
+	defer a.http.CloseIdleConnections()
+	return a.apply(ctx, d, func(string) bool { return true })
+}
+
+// applier deploys definitions.
+type applier struct {
+	*cloud
+	out   *report
+	flags string
+}
+
+func newApplier(to Target) (*applier, error) {
+	c, err := connect(to.Access)
+	if err != nil {
+		return nil, err
+	}
+	a := &applier{cloud: c, out: newReport(to.Out), flags: to.Flags}
+	c.uploaded = func(f *folder) { a.out.line("uploaded %s, %d files", f.name, len(f.files)) }
+	return a, nil
+}
+
+// apply deploys the definitions of the files that changed.
+func (a *applier) apply(ctx context.Context, d *Definitions, changed func(path string) bool) error {
 	for _, e := range d.endpoints {
-		if err := c.applyEndpoint(ctx, e, out); err != nil {
-			return err
+		if changed(e.path) {
+			if err := a.applyEndpoint(ctx, e); err != nil {
+				return err
+			}
 		}
 	}
 	for _, f := range d.deployments {
-		if err := c.applyDeployment(ctx, f, out); err != nil {
-			return err
+		if changed(f.path) {
+			if err := a.applyDeployment(ctx, f); err != nil {
+				return err
+			}
 		}
 	}
 	for _, e := range d.endpoints {
-		if e.Traffic == nil {
+		if !changed(e.path) || e.Traffic == nil && e.Mirror == nil {
 			continue
 		}
-		if err := out.step("set the traffic of "+e.Name, func() error { return c.setTraffic(ctx, e.Name, e.Traffic) }); err != nil {
+		if err := a.out.step("set the traffic of "+e.Name, func() error { return a.setTraffic(ctx, e) }); err != nil {
 			return plain(err)
 		}
 	}
@@ -125,45 +164,80 @@ func Apply(ctx context.Context, access amlocal.Access, d *Definitions, w io.Writ
 }
 
 // applyEndpoint leaves the traffic for when the deployments are there.
-func (c *cloud) applyEndpoint(ctx context.Context, e *endpointFile, out *report) error {
-	got, err := c.endpoints.Get(ctx, group, workspace, e.Name, nil)
+func (a *applier) applyEndpoint(ctx context.Context, e *endpointFile) error {
+	body, err := e.wire()
+	if err != nil {
+		return err
+	}
+	got, err := a.endpoints.Get(ctx, group, workspace, e.Name, nil)
 	switch {
 	case notFound(err):
-		return plain(out.step("create endpoint "+e.Name, func() error {
-			_, err := c.createEndpoint(ctx, e)
+		return plain(a.out.step("create endpoint "+e.Name, func() error {
+			_, err := a.createEndpoint(ctx, e)
 			return err
 		}))
 	case err != nil:
 		return plain(err)
-	case e.Tags == nil || maps.EqualFunc(e.Tags, got.Tags, func(a string, b *string) bool { return b != nil && a == *b }):
+	case !e.overlay(&got.OnlineEndpoint, body):
 		return nil
 	}
-	return plain(out.step("update endpoint "+e.Name, func() error {
-		got.Tags = e.wireTags()
-		poller, err := c.endpoints.BeginCreateOrUpdate(ctx, group, workspace, e.Name, got.OnlineEndpoint, nil)
-		if err != nil {
-			return err
-		}
-		_, err = poller.PollUntilDone(ctx, poll())
-		return err
-	}))
+	return plain(a.out.step("update endpoint "+e.Name, func() error { return a.putEndpoint(ctx, e.Name, got.OnlineEndpoint) }))
 }
 
-func (e *endpointFile) wireTags() map[string]*string {
-	tags := map[string]*string{}
-	for name, value := range e.Tags {
-		tags[name] = &value
+// overlay puts what the file says over an endpoint, and says whether anything
+// differs. What the file leaves out stays as it is.
+func (e *endpointFile) overlay(onto *ml.OnlineEndpoint, body ml.OnlineEndpoint) (differs bool) {
+	have, want := onto.Properties, body.Properties
+	same := func(a, b *string) bool { return a != nil && b != nil && *a == *b }
+	if e.Tags != nil && !maps.EqualFunc(body.Tags, onto.Tags, same) {
+		onto.Tags, differs = body.Tags, true
 	}
-	return tags
+	if e.Description != nil && !same(e.Description, have.Description) {
+		have.Description, differs = e.Description, true
+	}
+	for name, value := range want.Properties { // beside those of the service
+		if !same(value, have.Properties[name]) {
+			if have.Properties == nil {
+				have.Properties = map[string]*string{}
+			}
+			have.Properties[name], differs = value, true
+		}
+	}
+	if e.AuthMode != "" && (have.AuthMode == nil || *have.AuthMode != *want.AuthMode) {
+		have.AuthMode, differs = want.AuthMode, true
+	}
+	if e.PublicAccess != "" && (have.PublicNetworkAccess == nil || !strings.EqualFold(string(*have.PublicNetworkAccess), e.PublicAccess)) {
+		have.PublicNetworkAccess, differs = want.PublicNetworkAccess, true
+	}
+	if e.Identity != nil && !sameIdentity(onto.Identity, body.Identity) {
+		onto.Identity, differs = body.Identity, true // the service says whether it may change
+	}
+	return differs
+}
+
+func sameIdentity(a, b *ml.ManagedServiceIdentity) bool {
+	if a == nil || a.Type == nil || *a.Type != *b.Type || len(a.UserAssignedIdentities) != len(b.UserAssignedIdentities) {
+		return false
+	}
+	for id := range b.UserAssignedIdentities {
+		found := false
+		for other := range a.UserAssignedIdentities {
+			found = found || strings.EqualFold(id, other)
+		}
+		if !found {
+			return false
+		}
+	}
+	return true
 }
 
 // unrecoverable is what a PUT meets where the first provisioning failed:
 // nothing ever served there.
 const unrecoverable = "failed during initial provisioning"
 
-func (c *cloud) applyDeployment(ctx context.Context, f *deploymentFile, out *report) error {
-	full := f.Endpoint + "/" + f.Name
-	before, err := c.provisioningState(ctx, f.Endpoint, f.Name)
+func (a *applier) applyDeployment(ctx context.Context, f *deploymentFile) error {
+	full, out := f.Endpoint+"/"+f.Name, a.out
+	before, err := a.provisioningState(ctx, f.Endpoint, f.Name)
 	if err != nil {
 		return plain(err)
 	}
@@ -172,12 +246,14 @@ func (c *cloud) applyDeployment(ctx context.Context, f *deploymentFile, out *rep
 		verb = "create"
 	}
 	put := func() error {
-		_, err := c.deploy(ctx, f.Endpoint, f)
+		_, err := a.deploy(ctx, f.Endpoint, f)
 		return err
 	}
+	serves := before != ""
 	err = out.step(verb+" deployment "+full, put)
 	if err != nil && before == ml.DeploymentProvisioningStateFailed && strings.Contains(err.Error(), unrecoverable) {
-		err = out.step("delete "+full+", whose first provisioning failed", func() error { return c.deleteDeployment(ctx, f.Endpoint, f.Name) })
+		serves = false
+		err = out.step("delete "+full+", whose first provisioning failed", func() error { return a.deleteDeployment(ctx, f.Endpoint, f.Name) })
 		if err == nil {
 			err = out.step("create deployment "+full+" again", put)
 		}
@@ -186,37 +262,60 @@ func (c *cloud) applyDeployment(ctx context.Context, f *deploymentFile, out *rep
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if log, logErr := c.logs(ctx, f.Endpoint, f.Name, ""); logErr == nil && strings.TrimSpace(log) != "" {
-			out.line("The end of its log (amlocal logs %s):", full)
+		if log, logErr := a.logs(ctx, f.Endpoint, f.Name, ""); logErr == nil && strings.TrimSpace(log) != "" {
+			out.line("The end of its log (amlocal logs%s %s):", a.flags, full)
 			out.line("%s", lastLines(log, 20))
+		}
+		if serves {
+			out.line("%s answers as before the change.", full)
 		}
 		return plain(err)
 	}
-	got, err := c.endpoints.Get(ctx, group, workspace, f.Endpoint, nil)
+	got, err := a.endpoints.Get(ctx, group, workspace, f.Endpoint, nil)
 	if err != nil {
 		return plain(err)
 	}
 	if len(got.Properties.Traffic) == 0 {
-		if err := out.step("send all traffic to "+f.Name+", the endpoint's first", func() error { return c.allTraffic(ctx, f.Endpoint, f.Name) }); err != nil {
+		if err := out.step("send all traffic to "+f.Name+", the endpoint's first", func() error { return a.allTraffic(ctx, f.Endpoint, f.Name) }); err != nil {
 			return plain(err)
 		}
 	}
 	out.line("%s is served at %s", full, *got.Properties.ScoringURI)
-	out.line("  log:    amlocal logs -f %s", full)
+	out.line("  log:    amlocal logs%s -f %s", a.flags, full)
 	out.line("  score:  az ml online-endpoint invoke -g %s -w %s -n %s --deployment-name %s --request-file request.json", group, workspace, f.Endpoint, f.Name)
 	return nil
 }
 
-func (c *cloud) setTraffic(ctx context.Context, endpoint string, shares map[string]int32) error {
-	got, err := c.endpoints.Get(ctx, group, workspace, endpoint, nil)
+// setTraffic sends the shares a file names, and leaves those it does not.
+func (c *cloud) setTraffic(ctx context.Context, e *endpointFile) error {
+	got, err := c.endpoints.Get(ctx, group, workspace, e.Name, nil)
 	if err != nil {
 		return err
 	}
-	got.Properties.Traffic = map[string]*int32{}
-	for name, percent := range shares {
-		got.Properties.Traffic[name] = to.Ptr(percent)
+	if e.Traffic != nil {
+		got.Properties.Traffic = shares(e.Traffic)
 	}
-	poller, err := c.endpoints.BeginCreateOrUpdate(ctx, group, workspace, endpoint, got.OnlineEndpoint, nil)
+	if e.Mirror != nil {
+		got.Properties.MirrorTraffic = shares(e.Mirror)
+	}
+	return c.putEndpoint(ctx, e.Name, got.OnlineEndpoint)
+}
+
+// shares are percentages as the client sends them: names in lower case, no
+// zeros.
+func shares(of map[string]int32) map[string]*int32 {
+	out := map[string]*int32{}
+	for name, percent := range of {
+		if percent != 0 {
+			out[strings.ToLower(name)] = &percent
+		}
+	}
+	return out
+}
+
+// putEndpoint sends an endpoint back and waits for it.
+func (c *cloud) putEndpoint(ctx context.Context, name string, body ml.OnlineEndpoint) error {
+	poller, err := c.endpoints.BeginCreateOrUpdate(ctx, group, workspace, name, body, nil)
 	if err != nil {
 		return err
 	}

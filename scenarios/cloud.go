@@ -36,20 +36,24 @@ const (
 type cloud struct {
 	http       *http.Client
 	credential azcore.TokenCredential
+	// uploaded is told of every folder that was not there yet; may be nil.
+	uploaded func(f *folder)
 
-	accounts     *armstorage.AccountsClient
-	containers   *armstorage.BlobContainersClient
-	identities   *armmsi.UserAssignedIdentitiesClient
-	roles        *armauthorization.RoleDefinitionsClient
-	assignments  *armauthorization.RoleAssignmentsClient
-	workspaces   *armmachinelearning.WorkspacesClient
-	datastores   *armmachinelearning.DatastoresClient
-	codes        *armmachinelearning.CodeVersionsClient
-	models       *armmachinelearning.ModelVersionsClient
-	environments *armmachinelearning.EnvironmentVersionsClient
-	connections  *armmachinelearning.WorkspaceConnectionsClient
-	endpoints    *armmachinelearning.OnlineEndpointsClient
-	deployments  *armmachinelearning.OnlineDeploymentsClient
+	accounts              *armstorage.AccountsClient
+	containers            *armstorage.BlobContainersClient
+	identities            *armmsi.UserAssignedIdentitiesClient
+	roles                 *armauthorization.RoleDefinitionsClient
+	assignments           *armauthorization.RoleAssignmentsClient
+	workspaces            *armmachinelearning.WorkspacesClient
+	datastores            *armmachinelearning.DatastoresClient
+	codes                 *armmachinelearning.CodeVersionsClient
+	models                *armmachinelearning.ModelVersionsClient
+	environments          *armmachinelearning.EnvironmentVersionsClient
+	modelContainers       *armmachinelearning.ModelContainersClient
+	environmentContainers *armmachinelearning.EnvironmentContainersClient
+	connections           *armmachinelearning.WorkspaceConnectionsClient
+	endpoints             *armmachinelearning.OnlineEndpointsClient
+	deployments           *armmachinelearning.OnlineDeploymentsClient
 }
 
 func connect(access amlocal.Access) (*cloud, error) {
@@ -98,6 +102,7 @@ func connect(access amlocal.Access) (*cloud, error) {
 	c.workspaces, c.datastores = ml.NewWorkspacesClient(), ml.NewDatastoresClient()
 	c.codes, c.models, c.environments = ml.NewCodeVersionsClient(), ml.NewModelVersionsClient(), ml.NewEnvironmentVersionsClient()
 	c.connections = ml.NewWorkspaceConnectionsClient()
+	c.modelContainers, c.environmentContainers = ml.NewModelContainersClient(), ml.NewEnvironmentContainersClient()
 	c.endpoints, c.deployments = ml.NewOnlineEndpointsClient(), ml.NewOnlineDeploymentsClient()
 	return c, nil
 }

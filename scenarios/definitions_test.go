@@ -25,7 +25,7 @@ func TestDefinitions(t *testing.T) {
 	dir := filepath.Join(extracted(t), contentRoot, "managed", "managed-identities")
 	e, err := loadEndpoint(filepath.Join(dir, "1-uai-create-endpoint.yml"), "identity.user_assigned_identities[0].resource_id=/subscriptions/x", "name=other")
 	must(t, err)
-	if e.Name != "other" || e.AuthMode != "key" || e.Identity.Type != "user_assigned" || e.Identity.UserAssigned[0].ResourceID != "/subscriptions/x" {
+	if e.Name != "other" || e.AuthMode != "key" || e.Identity.Type != "user_assigned" || e.Identity.UserAssigned[0] != "/subscriptions/x" {
 		t.Errorf("endpoint %+v", e)
 	}
 	d, err := loadDeployment(filepath.Join(dir, "2-uai-deployment.yml"), "environment_variables.FILE_NAME=true", "environment_variables.EXTRA=1=2", "instance_count=2", "name=green")
@@ -40,7 +40,7 @@ func TestDefinitions(t *testing.T) {
 	if d.Name != "green" || d.InstanceCount != 2 || d.InstanceType != "Standard_DS3_v2" || d.Code.Script != "score_managedidentity.py" {
 		t.Errorf("deployment %+v", d)
 	}
-	for _, path := range []string{d.Model.Path, d.Code.Path, d.Environment.CondaFile} {
+	for _, path := range []string{d.Model.Path, d.Code.Path, d.Environment.CondaFile.Path} {
 		if _, err := os.Stat(d.at(path)); err != nil {
 			t.Errorf("a path relative to the definition: %v", err)
 		}
@@ -60,7 +60,7 @@ func TestDeploymentSettings(t *testing.T) {
 	if p := d.Liveness.wire(); *p.InitialDelay != "PT3S" || *p.FailureThreshold != 9 || p.Period != nil || p.SuccessThreshold != nil {
 		t.Errorf("probe: %+v", p)
 	}
-	if d.Readiness.wire() != nil || *d.Environment.Build != (buildFile{"docker", "sub/Dockerfile"}) {
+	if b := d.Environment.Build; d.Readiness.wire() != nil || b.Path != "docker" || *b.Dockerfile != "sub/Dockerfile" {
 		t.Errorf("%+v", d)
 	}
 }

@@ -18,34 +18,9 @@ import (
 
 // createEndpoint sends an endpoint's definition and waits for it.
 func (c *cloud) createEndpoint(ctx context.Context, e *endpointFile) (*ml.OnlineEndpoint, error) {
-	body := ml.OnlineEndpoint{
-		Location:   to.Ptr(location),
-		Tags:       e.wireTags(),
-		Identity:   &ml.ManagedServiceIdentity{Type: to.Ptr(ml.ManagedServiceIdentityTypeSystemAssigned)},
-		Properties: &ml.OnlineEndpointProperties{},
-	}
-	switch e.AuthMode {
-	case "key", "":
-		body.Properties.AuthMode = to.Ptr(ml.EndpointAuthModeKey)
-	case "aml_token":
-		body.Properties.AuthMode = to.Ptr(ml.EndpointAuthModeAMLToken)
-	case "aad_token":
-		body.Properties.AuthMode = to.Ptr(ml.EndpointAuthModeAADToken)
-	default:
-		return nil, fmt.Errorf("auth_mode %q: the modes are key, aml_token and aad_token", e.AuthMode)
-	}
-	if e.Identity != nil && e.Identity.Type == "user_assigned" {
-		body.Identity.Type = to.Ptr(ml.ManagedServiceIdentityTypeUserAssigned)
-		body.Identity.UserAssignedIdentities = map[string]*ml.UserAssignedIdentity{}
-		for _, u := range e.Identity.UserAssigned {
-			body.Identity.UserAssignedIdentities[u.ResourceID] = &ml.UserAssignedIdentity{}
-		}
-	}
-	for name, value := range e.Properties {
-		if body.Properties.Properties == nil {
-			body.Properties.Properties = map[string]*string{}
-		}
-		body.Properties.Properties[name] = &value
+	body, err := e.wire()
+	if err != nil {
+		return nil, err
 	}
 	poller, err := c.endpoints.BeginCreateOrUpdate(ctx, group, workspace, e.Name, body, nil)
 	if err != nil {
@@ -66,12 +41,7 @@ func (c *cloud) allTraffic(ctx context.Context, endpoint, deployment string) err
 		return err
 	}
 	got.Properties.Traffic = map[string]*int32{deployment: to.Ptr[int32](100)}
-	poller, err := c.endpoints.BeginCreateOrUpdate(ctx, group, workspace, endpoint, got.OnlineEndpoint, nil)
-	if err != nil {
-		return err
-	}
-	_, err = poller.PollUntilDone(ctx, poll())
-	return err
+	return c.putEndpoint(ctx, endpoint, got.OnlineEndpoint)
 }
 
 // deploy uploads a definition's assets, creates the deployment and waits.
@@ -79,18 +49,14 @@ func (c *cloud) deploy(ctx context.Context, endpoint string, d *deploymentFile) 
 	if _, err := c.endpoints.Get(ctx, group, workspace, endpoint, nil); err != nil {
 		return nil, err // nothing is uploaded for an endpoint that is not there
 	}
-	properties := &ml.ManagedOnlineDeployment{
-		EndpointComputeType: to.Ptr(ml.EndpointComputeTypeManaged), InstanceType: &d.InstanceType,
-		EnvironmentVariables: map[string]*string{}, AppInsightsEnabled: to.Ptr(false),
-		RequestSettings: d.Requests.wire(), LivenessProbe: d.Liveness.wire(), ReadinessProbe: d.Readiness.wire(),
-	}
-	for name, value := range d.Variables {
-		properties.EnvironmentVariables[name] = &value
-	}
+	body, properties := d.wire()
 	if d.Code != nil {
-		id, err := c.registerCode(ctx, d.at(d.Code.Path))
-		if err != nil {
-			return nil, fmt.Errorf("code: %w", err)
+		id, registered := resourceRef(d.Code.Path)
+		if !registered {
+			var err error
+			if id, err = c.registerCode(ctx, d.at(d.Code.Path)); err != nil {
+				return nil, fmt.Errorf("code: %w", err)
+			}
 		}
 		properties.CodeConfiguration = &ml.CodeConfiguration{CodeID: &id, ScoringScript: &d.Code.Script}
 	}
@@ -99,17 +65,14 @@ func (c *cloud) deploy(ctx context.Context, endpoint string, d *deploymentFile) 
 		return nil, fmt.Errorf("environment: %w", err)
 	}
 	properties.EnvironmentID = &environment
-	if d.Model.Path != "" {
-		model, err := c.registerModel(ctx, d.at(d.Model.Path))
+	if d.Model.Ref != "" || d.Model.Path != "" {
+		model, err := c.registerModel(ctx, d)
 		if err != nil {
 			return nil, fmt.Errorf("model: %w", err)
 		}
 		properties.Model = &model
 	}
-	poller, err := c.deployments.BeginCreateOrUpdate(ctx, group, workspace, endpoint, d.Name, ml.OnlineDeployment{
-		Location: to.Ptr(location), Properties: properties,
-		SKU: &ml.SKU{Name: to.Ptr("Default"), Capacity: to.Ptr(max(d.InstanceCount, 1))},
-	}, nil)
+	poller, err := c.deployments.BeginCreateOrUpdate(ctx, group, workspace, endpoint, d.Name, body, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -193,9 +193,9 @@ func TestCodeIsUploadedOnce(t *testing.T) {
 		t.Errorf("a changed folder became %s (%v)", three, err)
 	}
 	// A model twice: nothing is uploaded again, the version stays.
-	a, err := c.registerModel(t.Context(), dir)
+	a, err := c.registerModel(t.Context(), &deploymentFile{Model: modelRef{modelFile: modelFile{Path: dir}}})
 	must(t, err)
-	if b, err := c.registerModel(t.Context(), dir); err != nil || a != b {
+	if b, err := c.registerModel(t.Context(), &deploymentFile{Model: modelRef{modelFile: modelFile{Path: dir}}}); err != nil || a != b {
 		t.Errorf("the same model became %s and %s (%v)", a, b, err)
 	}
 }

@@ -12,9 +12,10 @@ import (
 	"strings"
 )
 
-// folder is a local folder as azure-ai-ml uploads it.
+// folder is a local folder, or a single file, as azure-ai-ml uploads it.
 type folder struct {
-	name  string       // its own last name, kept as a prefix of its blobs
+	name  string       // its own last name
+	below string       // what its blobs' names begin with: the name, "" for a single file
 	files []folderFile // in the order that makes the first one the indicator
 	hash  string
 }
@@ -28,10 +29,25 @@ type folderFile struct {
 // azure-ai-ml's description of hash version 202208: the number of files, each
 // file's path and size, then all contents, sorted by lower-cased path.
 func readFolder(dir string) (*folder, error) {
-	f := &folder{name: filepath.Base(dir)}
+	f := &folder{name: filepath.Base(dir), below: filepath.Base(dir)}
+	if info, err := os.Stat(dir); err != nil {
+		return nil, err
+	} else if !info.IsDir() {
+		data, err := os.ReadFile(dir)
+		if err != nil {
+			return nil, err
+		}
+		sum := sha256.Sum256(data)
+		f.below, f.files, f.hash = "", []folderFile{{f.name, data}}, hex.EncodeToString(sum[:])
+		return f, nil
+	}
+	ignored, err := ignoreOf(dir)
+	if err != nil {
+		return nil, err
+	}
 	root := os.DirFS(dir)
-	err := fs.WalkDir(root, ".", func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
+	err = fs.WalkDir(root, ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || ignored.excludes(path) {
 			return err
 		}
 		data, err := fs.ReadFile(root, path)

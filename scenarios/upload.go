@@ -46,6 +46,9 @@ func (c *cloud) uploadTo(ctx context.Context, signedURL, prefix string, f *folde
 			return err
 		}
 	}
+	if c.uploaded != nil {
+		c.uploaded(f)
+	}
 	_, err = indicator.SetMetadata(ctx, map[string]*string{
 		uploadStatus: to.Ptr(uploadDone), "name": to.Ptr(name), "version": to.Ptr(version),
 	}, nil)

@@ -147,6 +147,8 @@ func (p *Provider) putVersion(w http.ResponseWriter, r *arm.Request) error {
 	}
 	doc.Default(map[string]any{}, "properties", "properties")
 	doc.Default(map[string]any{}, "properties", "tags")
+	textValues(doc, "properties", "properties")
+	textValues(doc, "properties", "tags")
 	doc.Default(false, "properties", "isArchived")
 	doc.Default(false, "properties", "isAnonymous")
 	doc.Set("Succeeded", "properties", "provisioningState")

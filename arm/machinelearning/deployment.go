@@ -159,6 +159,9 @@ func (p *Provider) finishDeployment(doc arm.Document) error {
 		}
 		doc.Default("Enabled", "properties", "egressPublicNetworkAccess")
 	}
+	textValues(doc, "tags")
+	textValues(doc, "properties", "properties")
+	textValues(doc, "properties", "environmentVariables")
 	for name, value := range doc.Object("properties", "environmentVariables") {
 		if _, taken := oneOf(name, reserved...); taken {
 			return errInvalid("The environment variable '%s' is reserved for the platform.", name)

@@ -140,6 +140,8 @@ func (p *Provider) finishEndpoint(doc arm.Document) error {
 	for _, readOnly := range []string{"id", "name", "type", "systemData", "etag"} {
 		delete(doc, readOnly)
 	}
+	textValues(doc, "tags")
+	textValues(doc, "properties", "properties")
 	doc.Default("Key", "properties", "authMode")
 	mode, ok := oneOf(strings.ReplaceAll(doc.String("properties", "authMode"), "_", ""), "Key", "AMLToken", "AADToken")
 	if !ok {

@@ -1,6 +1,8 @@
 package machinelearning
 
 import (
+	"encoding/json"
+	"strconv"
 	"strings"
 
 	"github.com/amlocal/amlocal/arm"
@@ -30,4 +32,21 @@ func checkShape(doc arm.Document, objects, texts []string) error {
 		}
 	}
 	return nil
+}
+
+// textValues makes the values of a member that maps names to texts texts.
+// azure-ai-ml 1.35 sends what the user or itself wrote, such as the number
+// 202208 as hash_version of every code asset; the published model, and so every
+// typed client that reads the answer, knows strings only. That the service
+// converts is inferred from that, for bools by analogy.
+func textValues(doc arm.Document, path ...string) {
+	values := doc.Object(path...)
+	for name, value := range values {
+		switch v := value.(type) {
+		case json.Number:
+			values[name] = v.String()
+		case bool:
+			values[name] = strconv.FormatBool(v)
+		}
+	}
 }

@@ -52,7 +52,7 @@ func upCommand(g *globals) *cobra.Command {
 				}
 				return d.applyTo(cmd, g.state, definitions)
 			}
-			return up(context.Background(), cmd.OutOrStdout(), config, definitions)
+			return up(context.Background(), cmd.OutOrStdout(), config, d, definitions)
 		},
 	}
 	cmd.Flags().BoolVarP(&detach, "detach", "d", false, "run in the background; `amlocal down` ends it")
@@ -64,7 +64,7 @@ func upCommand(g *globals) *cobra.Command {
 	return cmd
 }
 
-func up(ctx context.Context, out io.Writer, config amlocal.Config, definitions *scenarios.Definitions) error {
+func up(ctx context.Context, out io.Writer, config amlocal.Config, d *deployFlags, definitions *scenarios.Definitions) error {
 	ctx, stop := untilSignal(ctx)
 	defer stop()
 	if err := amlocal.LeaveShell(); err != nil {
@@ -80,13 +80,24 @@ func up(ctx context.Context, out io.Writer, config amlocal.Config, definitions *
 	a := emu.Access()
 	announce(out, a, config.Ephemeral)
 	if definitions != nil {
-		if err := scenarios.Apply(ctx, a, definitions, out); err != nil && ctx.Err() == nil {
-			_, _ = fmt.Fprintf(out, "Not deployed: %v\n", err)
-			if denial, ok := emu.LastDenial(); ok {
-				_, _ = fmt.Fprintln(out, "The last refusal was:")
-				amlocal.Explain(out, denial)
+		run := deployment{target: scenarios.Target{Access: a, Out: out, Flags: stateFlag(a.StateDir)}, definitions: definitions, lastDenial: emu.LastDenial}
+		deploying, cancel := context.WithCancel(ctx)
+		defer cancel()
+		go func() {
+			select {
+			case <-emu.Stopped():
+				cancel()
+			case <-deploying.Done():
 			}
-			_, _ = fmt.Fprintln(out, "The emulator stays up; mend it and deploy again with `amlocal up -d -f ...`.")
+		}()
+		err := run.run(deploying, d.watch, func(err error) {
+			_, _ = fmt.Fprintf(out, "Not deployed: %v\n", err)
+			if !d.watch {
+				_, _ = fmt.Fprintf(out, "The emulator stays up; mend it and deploy again with `amlocal up%s -d -f ...`.\n", stateFlag(a.StateDir))
+			}
+		})
+		if err != nil {
+			_, _ = fmt.Fprintf(out, "Not deployed: %v\n", err)
 		}
 	}
 	select {
@@ -185,7 +196,7 @@ func inForeground(args []string) []string {
 	if i := slices.Index(out, "--"); i >= 0 {
 		at = i
 	}
-	return slices.Insert(out, at, "--detach=false", "--deploy=false")
+	return slices.Insert(out, at, "--detach=false", "--deploy=false", "--watch=false")
 }
 
 // otherSettings are the flags that ask for something a running emulator would
@@ -193,7 +204,7 @@ func inForeground(args []string) []string {
 func otherSettings(cmd *cobra.Command, samePort bool) (asked []string) {
 	cmd.Flags().Visit(func(f *pflag.Flag) {
 		switch {
-		case f.Name == "detach", f.Name == "file", f.Name == "state", f.Name == "port" && samePort:
+		case f.Name == "detach", f.Name == "file", f.Name == "watch", f.Name == "state", f.Name == "port" && samePort:
 		default:
 			asked = append(asked, "--"+f.Name)
 		}
