@@ -14,6 +14,10 @@ import (
 )
 
 func main() {
+	if os.Getenv(echoEnv) != "" {
+		fmt.Fprintf(os.Stderr, "bench: %v\n", serveEcho())
+		os.Exit(1)
+	}
 	bin := flag.String("bin", "bin/amlocal", "the `program` to measure")
 	out := flag.String("out", "docs/performance.md", "the `file` to write")
 	starts := flag.Int("starts", 15, "how many warm starts")
@@ -21,14 +25,15 @@ func main() {
 	args := flag.String("scenario-args", "", "further arguments of `scenario run`")
 	deploys := flag.Int("deployments", 7, "how many deployments of each kind; 0 for none")
 	packages := flag.String("packages", "./...", "packages whose benchmarks run; empty for none")
+	gateway := flag.Bool("gateway", true, "compare scoring with nginx")
 	flag.Parse()
-	if err := run(*bin, *out, *starts, *scenario, strings.Fields(*args), *deploys, *packages); err != nil {
+	if err := run(*bin, *out, *starts, *scenario, strings.Fields(*args), *deploys, *packages, *gateway); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
 		os.Exit(1)
 	}
 }
 
-func run(bin, out string, starts int, scenario string, args []string, deploys int, packages string) error {
+func run(bin, out string, starts int, scenario string, args []string, deploys int, packages string, gateway bool) error {
 	results := report{Machine: describeMachine()}
 	state, err := os.MkdirTemp("", "amlocal-bench-")
 	if err != nil {
@@ -82,6 +87,15 @@ func run(bin, out string, starts int, scenario string, args []string, deploys in
 			}
 			results.Deployed = append(results.Deployed, rows...)
 		}
+	}
+
+	if gateway {
+		fmt.Println("gateway and nginx")
+		figures, err := compareGateway(bin)
+		if err != nil {
+			return err
+		}
+		results.Gateway = &figures
 	}
 
 	if packages != "" {

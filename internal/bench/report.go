@@ -21,6 +21,7 @@ type report struct {
 	ScenarioTook time.Duration
 	ScenarioLog  string
 	Deployed     []deployed
+	Gateway      *gatewayFigures
 	Benchmarks   []string
 }
 
@@ -51,8 +52,26 @@ func (r report) write(out io.Writer) {
 		fmt.Fprintf(out, "| `scenario run %s`, environment already built, whole command | %.1f s |\n", r.Scenario, r.ScenarioTook.Seconds())
 		fmt.Fprintf(out, "\n## The scenario's own times\n\n```\n%s\n```\n", strings.TrimSpace(r.ScenarioLog))
 	}
+	if g := r.Gateway; g != nil {
+		g.write(out)
+	}
 	if len(r.Benchmarks) > 0 {
 		fmt.Fprintf(out, "\n## Benchmarks\n\n```\n%s\n```\n", strings.Join(r.Benchmarks, "\n"))
+	}
+}
+
+func (g *gatewayFigures) write(out io.Writer) {
+	fmt.Fprintf(out, "\n## Scoring, beside nginx\n\n%d clients, bodies of 1 KiB each way, connections kept, TLS in front; medians of %d rounds in turns. The instance is a Go server without a sandbox, client and instance share the machine.\n\n| Way | Requests per second |\n|---|---|\n",
+		gatewayClients, gatewayRounds)
+	fmt.Fprintf(out, "| the instance itself, without TLS | %.0f |\n", g.Direct)
+	if g.Without != "" {
+		fmt.Fprintf(out, "| nginx as reverse proxy | NOT RUN: %s |\n", g.Without)
+	} else {
+		fmt.Fprintf(out, "| nginx as reverse proxy | %.0f |\n", g.Nginx)
+	}
+	fmt.Fprintf(out, "| the endpoint's public address, through the emulator | %.0f |\n", g.Gateway)
+	if g.Nginx > 0 {
+		fmt.Fprintf(out, "\nThe emulator reaches %.2f of nginx.\n", g.Gateway/g.Nginx)
 	}
 }
 

@@ -14,6 +14,7 @@ func TestReport(t *testing.T) {
 		IdleBytes:  31_400_000, Scenario: "sai", ScenarioTook: 4200 * time.Millisecond, ScenarioLog: "step 1\n",
 		Deployed: []deployed{{What: "Go", Took: []time.Duration{500 * time.Millisecond}},
 			{What: "Python", Took: []time.Duration{time.Second, 3 * time.Second}, Own: []time.Duration{400 * time.Millisecond, 600 * time.Millisecond}}},
+		Gateway:    &gatewayFigures{Direct: 3000, Nginx: 2000, Gateway: 1700},
 		Benchmarks: benchmarkLines("goos: linux\npkg: example/store\nBenchmarkPut-2   100   2200 ns/op\nPASS\npkg: example/none\nPASS\n"),
 	}
 	var out bytes.Buffer
@@ -21,7 +22,7 @@ func TestReport(t *testing.T) {
 	for _, want := range []string{
 		"first answer | 120 ms |", "(median, worst of 3) | 40 ms, 90 ms |", "resident | 31.4 MB |",
 		"| Go: PUT to first score (median, worst of 1) | 500 ms, 500 ms |", "(median, worst of 2) | 3000 ms, 3000 ms |", "own imports and init | 2400 ms, 2400 ms |",
-		"whole command | 4.2 s |", "```\nstep 1\n```", "example/store\n  BenchmarkPut-2   100   2200 ns/op\n```",
+		"whole command | 4.2 s |", "| nginx as reverse proxy | 2000 |", "through the emulator | 1700 |", "reaches 0.85 of nginx", "```\nstep 1\n```", "example/store\n  BenchmarkPut-2   100   2200 ns/op\n```",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the document lacks %q:\n%s", want, out.String())
