@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -121,7 +122,7 @@ func (w *watched) ask(ctx context.Context) {
 			w.answers[strings.Trim(answer, `"`)] = true
 			w.mu.Unlock()
 		case served:
-			w.t.Errorf("while watching: %d %s %v", status, answer, err)
+			w.failed <- fmt.Errorf("scoring while watching: %d %s %w", status, answer, err)
 			return
 		}
 		time.Sleep(20 * time.Millisecond)
