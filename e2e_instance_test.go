@@ -10,7 +10,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -179,7 +178,7 @@ func attempt(what string) string {
 	case "ptrace":
 		var pid int
 		if pid, err = strconv.Atoi(rest); err == nil {
-			err = syscall.PtraceAttach(pid)
+			err = ptrace(pid)
 		}
 	case "memory":
 		var f *os.File

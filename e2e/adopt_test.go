@@ -168,7 +168,7 @@ func TestTakeOverHalfDone(t *testing.T) {
 	}
 	emulator.kill()
 	cancel()
-	<-updating
+	_ = <-updating
 	var half []int
 	for _, r := range s.records(t, "half") {
 		if r.PID != mine && r.PID != 0 {
