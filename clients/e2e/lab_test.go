@@ -128,11 +128,16 @@ func (l *lab) close() (err error) {
 // nothing else: what a user's shell holds after `amlocal env`.
 func (l *lab) environment(t *testing.T) []string {
 	t.Helper()
+	return environment(t, l.emulator)
+}
+
+func environment(t *testing.T, emulator *amlocal.Emulator) []string {
+	t.Helper()
 	env := []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "TMPDIR=" + t.TempDir(), "LANG=C.UTF-8",
 		"SAMPLES=" + rooted("scenarios/content"), "SCORER_IMAGE=" + scorerImage,
 	}
-	for _, v := range l.emulator.Access().Env(func(string) (string, bool) { return "", false }) {
+	for _, v := range emulator.Access().Env(func(string) (string, bool) { return "", false }) {
 		env = append(env, v.Name+"="+v.Value)
 	}
 	return env
