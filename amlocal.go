@@ -370,8 +370,15 @@ func (e *Emulator) wireFronts() (err error) {
 	if e.msi, err = msi.New(msi.Deps{Clock: c.Clock, Audit: e.audit, Issuer: e.entra, Instances: instanceSecrets{e, e.manager}, Identities: identityAdapter{e.ml, e}, Strict: c.IdentityAnswers == "strict", CloudShell: c.CloudShell}); err != nil {
 		return err
 	}
+	var dial func(ctx context.Context, network, address string) (net.Conn, error)
+	if back, ok := e.backend.(interface {
+		DialContext(ctx context.Context, network, address string) (net.Conn, error)
+	}); ok { // straight into a sandbox, past the listener that stands for it
+		dial = back.DialContext
+	}
 	if e.gateway, err = gateway.New(gateway.Deps{
-		Clock: c.Clock, Audit: e.audit, Endpoints: endpointAdapter{e.ml}, Targets: e.manager,
+		DialContext: dial,
+		Clock:       c.Clock, Audit: e.audit, Endpoints: endpointAdapter{e.ml}, Targets: e.manager,
 		Tokens: e.entra, Authorizer: e.rbac, AMLTokens: tokenAdapter{e.ml},
 	}); err != nil {
 		return err

@@ -204,10 +204,10 @@ func modifyResponse(resp *http.Response) error {
 
 // newTransport is tuned for many requests to few addresses; the defaults
 // redial under load and halve the throughput (wire/runner.md section 4).
-func newTransport() *http.Transport {
+func newTransport(dial func(ctx context.Context, network, address string) (net.Conn, error)) *http.Transport {
 	return &http.Transport{
 		Proxy:       nil, // never the environment's: instances are local
-		DialContext: (&net.Dialer{}).DialContext,
+		DialContext: dial,
 		// Servers drop idle connections on their own (gunicorn after 2 s), and a
 		// POST sent in that moment cannot be repeated. Let go first.
 		IdleConnTimeout:     time.Second,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -95,6 +96,9 @@ type Deps struct {
 	DeniedStatus int
 	// Pick draws a number below n; nil draws at random.
 	Pick func(n int) int
+	// DialContext reaches instances; nil: by the network. A back end may know a
+	// shorter way than the address it gives.
+	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 	// ErrorLog receives the proxy's complaints; nil: log's default.
 	ErrorLog *log.Logger
 }
@@ -119,10 +123,13 @@ func New(deps Deps) (*Service, error) {
 	if deps.Pick == nil {
 		deps.Pick = rand.IntN
 	}
+	if deps.DialContext == nil {
+		deps.DialContext = (&net.Dialer{}).DialContext
+	}
 	if deps.DeniedStatus == 0 {
 		deps.DeniedStatus = http.StatusUnauthorized
 	}
-	s := &Service{deps: deps, admission: newAdmission(deps.Targets.Targets), transport: newTransport(), byMode: map[AuthMode]*httpx.Operation{}}
+	s := &Service{deps: deps, admission: newAdmission(deps.Targets.Targets), transport: newTransport(deps.DialContext), byMode: map[AuthMode]*httpx.Operation{}}
 	s.proxy = s.newProxy()
 	s.mirrors = newMirrors(s)
 	s.handler = httpx.FullDuplex(http.HandlerFunc(s.serve))
