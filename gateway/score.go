@@ -107,8 +107,10 @@ func (w *finalWriter) restore() {
 
 // failure turns a failed request into the answer the front door gives.
 func (s *Service) failure(ctx context.Context, r *http.Request, err error) error {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) && r.Context().Err() == nil || errors.Is(err, context.DeadlineExceeded) {
-		return failureAt(r, context.DeadlineExceeded) // also where the body's reader was stopped for it
+	// Stopping the body's reader for the timeout ends the request's own context
+	// too, so the first end counts: the caller's would make ctx Canceled.
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
+		return failureAt(r, context.DeadlineExceeded)
 	}
 	if r.Context().Err() != nil {
 		panic(http.ErrAbortHandler) // the client left
