@@ -49,7 +49,16 @@ func (c *ownerClient) put(ctx context.Context, id string, body, into any) error 
 	if err != nil {
 		return err
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPut, "https://management.azure.com"+id+"?api-version=2022-04-01", bytes.NewReader(raw))
+	return c.arm(ctx, http.MethodPut, id, raw, into)
+}
+
+// get reads a resource.
+func (c *ownerClient) get(ctx context.Context, id string, into any) error {
+	return c.arm(ctx, http.MethodGet, id, nil, into)
+}
+
+func (c *ownerClient) arm(ctx context.Context, method, id string, body []byte, into any) error {
+	r, err := http.NewRequestWithContext(ctx, method, "https://management.azure.com"+id+"?api-version=2022-04-01", bytes.NewReader(body))
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,7 @@ type world struct {
 	Connections []worldConnection   `yaml:"connections"`
 	Identities  []worldIdentity     `yaml:"identities"`
 	Clusters    []worldCluster      `yaml:"clusters"`
+	Endpoints   []worldEndpoint     `yaml:"endpoints"`
 	Principals  worldPrincipals     `yaml:"principals"`
 	Issuers     []worldIssuer       `yaml:"issuers"`
 	Assignments []worldAssignment   `yaml:"assignments"`
@@ -134,7 +135,7 @@ func (e *Emulator) applyWorld(ctx context.Context, w *world) error {
 	if err := e.applyCredentials(ctx, c, w); err != nil {
 		return err
 	}
-	ids := map[string]string{} // what "account:NAME" and "identity NAME" mean
+	ids := map[string]string{} // what "account:NAME", "identity:NAME" and so on mean
 	for _, a := range w.Accounts {
 		id := groupID(a.ResourceGroup) + "/providers/Microsoft.Storage/storageAccounts/" + a.Name
 		ids["account:"+a.Name] = id
@@ -164,12 +165,15 @@ func (e *Emulator) applyWorld(ctx context.Context, w *world) error {
 		if err := c.put(ctx, id, map[string]any{"location": or(i.Location, azure.SeedLocation)}, &made); err != nil {
 			return fmt.Errorf("identity %s: %w", i.Name, err)
 		}
-		principals[i.Name] = made.Properties.PrincipalID
+		ids["identity:"+i.Name], principals[i.Name] = id, made.Properties.PrincipalID
 	}
 	for _, k := range w.Clusters {
 		if err := c.put(ctx, k.id(), map[string]any{"location": or(k.Location, azure.SeedLocation)}, nil); err != nil {
 			return fmt.Errorf("cluster %s: %w", k.Name, err)
 		}
+	}
+	if err := e.applyEndpoints(ctx, c, w, ids, principals); err != nil {
+		return err
 	}
 	if err := e.applyMembers(ctx, w, principals); err != nil {
 		return err
@@ -280,6 +284,8 @@ func worldScope(scope string, ids map[string]string) (string, error) {
 		return or(ids[scope], groupID("")+"/providers/Microsoft.KeyVault/vaults/"+name), nil
 	case "workspace":
 		return groupID("") + "/providers/Microsoft.MachineLearningServices/workspaces/" + name, nil
+	case "endpoint":
+		return or(ids[scope], endpointsID(name)), nil
 	case "account":
 		return or(ids[scope], groupID("")+"/providers/Microsoft.Storage/storageAccounts/"+name), nil
 	case "container":
@@ -289,7 +295,7 @@ func worldScope(scope string, ids map[string]string) (string, error) {
 			return base + "/blobServices/default/containers/" + container, err
 		}
 	}
-	return "", fmt.Errorf("scope %q is none of subscription, group:, account:, container:ACCOUNT/CONTAINER, registry:, vault:, workspace:, or a resource id", scope)
+	return "", fmt.Errorf("scope %q is none of subscription, group:, account:, container:ACCOUNT/CONTAINER, registry:, vault:, workspace:, endpoint:, or a resource id", scope)
 }
 
 func groupID(name string) string {

@@ -52,6 +52,10 @@ connections:
   - {name: my-keys, authType: CustomKeys, category: CustomKeys, target: https://x.example/, credentials: {keys: {A: b}}, metadata: {C: d}}
   - {name: open_feed, authType: None, category: PythonFeed}
 identities: [{name: my-uai}]
+endpoints:
+  - {name: my-endpoint, auth_mode: aad_token, identity: [my-uai, /subscriptions/x], tags: {team: red}}
+  - {name: abc, identity: system}
+  - {name: Other-1, auth_mode: key}
 clusters: [{name: aks-1}, {name: Arc_2, kind: arc, resourceGroup: amlocal-rg, location: westus}]
 principals:
   users: [{name: alice}, {name: bob@example.com, objectId: ` + guid + `}]
@@ -62,6 +66,7 @@ issuers: [{issuer: "https://a", keys: jwks.json}]
 assignments:
   - {principal: readers, role: Storage Blob Data Reader, scope: "container:mystorage/my-container"}
   - {principal: ci, role: Reader, scope: subscription}
+  - {principal: "endpoint:abc", role: Reader, scope: "endpoint:my-endpoint"}
 images:
   a/b:1: [run, -port, "8080"]
 `, 0},
@@ -83,6 +88,14 @@ images:
 		{"identity's name", "identities:\n  - name: a\n", 2},
 		{"cluster's name", "clusters:\n  - name: -a\n", 2},
 		{"cluster's kind", "clusters:\n  - name: a\n    kind: eks\n", 3},
+		{"endpoint's name", "endpoints:\n  - name: 1ab\n", 2},
+		{"endpoint's name, short", "endpoints:\n  - name: ab\n", 2},
+		{"endpoint's name, long", "endpoints:\n  - name: a-b-c-d-e-f-g-h-i-j-k-l-m-n-o-p-q\n", 2},
+		{"endpoint without a name", "endpoints:\n  - auth_mode: key\n", 2},
+		{"endpoint's auth mode", "endpoints:\n  - name: abc\n    auth_mode: password\n", 3},
+		{"endpoint's identity", "endpoints:\n  - name: abc\n    auth_mode: key\n    identity: mine\n", 4},
+		{"endpoint without an identity", "endpoints:\n  - name: abc\n    identity: []\n", 3},
+		{"endpoint's traffic", "endpoints:\n  - name: abc\n    traffic: {blue: 100}\n", 3},
 		{"user's name", "principals:\n  users:\n    - name: a b\n", 3},
 		{"user without a name", "principals:\n  users:\n    - objectId: " + guid + "\n", 3},
 		{"object id", "principals:\n  groups:\n    - name: g\n      objectId: 12\n", 4},
@@ -296,6 +309,11 @@ func TestWorldMistakes(t *testing.T) {
 		{"unknown account", "identities: [{name: one}]\nassignments:\n  - {principal: one, role: Reader, scope: \"account:nothere\"}\n", "line 3: "},
 		{"twice", "accounts:\n  - name: mystorage\n  - name: mystorage\n", "line 3: "},
 		{"an identity and a user of one name", "identities: [{name: one}]\nprincipals:\n  users:\n    - name: one\n", "line 4: "},
+		{"an endpoint twice", "endpoints:\n  - name: abc\n  - name: ABC\n", "line 3: "},
+		{"an endpoint's identity", "identities: [{name: one}]\nendpoints:\n  - name: abc\n    identity:\n      - one\n      - two\n", "line 6: \"two\" is no identity"},
+		{"an identity that is not there", "endpoints:\n  - name: abc\n    identity: [" + seedGroup + "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/gone]\n", "line 2: endpoint abc: "},
+		{"no identity of its own", "identities: [{name: one}]\nendpoints: [{name: abc, identity: [one]}]\nassignments:\n  - principal: endpoint:abc\n    role: Reader\n    scope: subscription\n", "line 4: endpoint \"abc\" has no identity of its own"},
+		{"unknown endpoint", "assignments:\n  - principal: endpoint:abc\n    role: Reader\n    scope: subscription\n", "line 2: "},
 		{"two mistakes", "accounts:\n  - name: A\n  - name: B\n", "line 2: \"A\" is no name"},
 		{"unknown member", "principals:\n  groups: [{name: g, members: [nobody]}]\n", "member nobody of group g"},
 		{"cycle", "principals:\n  groups: [{name: g, members: [h]}, {name: h, members: [g]}]\n", "cannot be a member of itself"},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -20,8 +21,10 @@ var (
 	worldConnectionName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_-]{2,32}$`)
 	worldIdentityName   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{2,127}$`)
 	worldClusterName    = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?$`)
+	worldEndpointName   = regexp.MustCompile(`^[a-zA-Z](-?[a-zA-Z0-9])*$`)
+	worldAuthMode       = regexp.MustCompile(`^(key|aml_token|aad_token)?$`)
 	worldUserName       = regexp.MustCompile(`^[A-Za-z0-9'._!#^~-]+(@[A-Za-z0-9.-]+)?$`)
-	worldScopeShape     = regexp.MustCompile(`^(/|/subscriptions/.+|subscription|(group|account|registry|vault|workspace):[^/]+|container:[^/]+/[^/]+)$`)
+	worldScopeShape     = regexp.MustCompile(`^(/|/subscriptions/.+|subscription|(group|account|registry|vault|workspace|endpoint):[^/]+|container:[^/]+/[^/]+)$`)
 )
 
 // mistake is something in a world file that cannot be meant.
@@ -109,6 +112,7 @@ func (w *world) mistakes() (out []mistake) {
 			say(at+".kind", "a cluster's kind is aks or arc, not %q", c.Kind)
 		}
 	}
+	w.endpointMistakes(say, shape, once)
 	w.principalMistakes(say, missing, shape, once)
 	for i, issuer := range w.Issuers {
 		at := fmt.Sprintf("$.issuers[%d]", i)
@@ -126,6 +130,8 @@ func (w *world) mistakes() (out []mistake) {
 		at := fmt.Sprintf("$.assignments[%d]", i)
 		if a.Principal == "" {
 			missing(at + ".principal")
+		} else if why := w.noPrincipal(a.Principal); why != "" {
+			say(at+".principal", "%s", why)
 		}
 		if a.Role == "" {
 			missing(at + ".role")
@@ -134,7 +140,7 @@ func (w *world) mistakes() (out []mistake) {
 		case a.Scope == "":
 			missing(at + ".scope")
 		case !worldScopeShape.MatchString(a.Scope):
-			say(at+".scope", "scope %q is none of subscription, group:, account:, container:ACCOUNT/CONTAINER, registry:, vault:, workspace:, or a resource id", a.Scope)
+			say(at+".scope", "scope %q is none of subscription, group:, account:, container:ACCOUNT/CONTAINER, registry:, vault:, workspace:, endpoint:, or a resource id", a.Scope)
 		}
 	}
 	for image, argv := range w.Images {
@@ -143,6 +149,46 @@ func (w *world) mistakes() (out []mistake) {
 		}
 	}
 	return out
+}
+
+func (w *world) endpointMistakes(say func(path, format string, args ...any), shape func(string, string, *regexp.Regexp, string), once func(path, kind, name string)) {
+	for i, e := range w.Endpoints {
+		at := fmt.Sprintf("$.endpoints[%d]", i)
+		shape(at+".name", e.Name, worldEndpointName, "an endpoint (a letter, then letters, digits and single hyphens)")
+		if e.Name != "" && (len(e.Name) < 3 || len(e.Name) > 32) {
+			say(at+".name", "the name of an endpoint has 3 to 32 characters, not the %d of %q", len(e.Name), e.Name)
+		}
+		once(at+".name", "endpoint", e.Name)
+		if !worldAuthMode.MatchString(e.AuthMode) {
+			say(at+".auth_mode", "an endpoint's auth_mode is key, aml_token or aad_token, not %q", e.AuthMode)
+		}
+		names, ok := e.identities()
+		if !ok {
+			say(at+".identity", "an endpoint's identity is system, or a list of identities")
+		}
+		for j, name := range names {
+			if !strings.HasPrefix(name, "/") && !slices.ContainsFunc(w.Identities, func(i worldIdentity) bool { return i.Name == name }) {
+				say(fmt.Sprintf("%s.identity[%d]", at, j), "%q is no identity of this file, and no resource id", name)
+			}
+		}
+	}
+}
+
+// noPrincipal says why a role cannot go to endpoint:NAME; "" if it can, or if
+// it is about something else.
+func (w *world) noPrincipal(who string) string {
+	name, ok := strings.CutPrefix(who, endpointPrefix)
+	if !ok {
+		return ""
+	}
+	i := slices.IndexFunc(w.Endpoints, func(e worldEndpoint) bool { return e.Name == name })
+	if i < 0 {
+		return fmt.Sprintf("%q is no endpoint of this file", name)
+	}
+	if names, _ := w.Endpoints[i].identities(); len(names) > 0 {
+		return fmt.Sprintf("endpoint %q has no identity of its own; name one of its user-assigned identities", name)
+	}
+	return ""
 }
 
 func (w *world) principalMistakes(say func(path, format string, args ...any), missing func(string), shape func(string, string, *regexp.Regexp, string), once func(path, kind, name string)) {
