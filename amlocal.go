@@ -117,10 +117,7 @@ func New(ctx context.Context, config Config) (_ *Emulator, err error) {
 	if e.state, e.secrets, err = openStateDir(e.config.StateDir); err != nil {
 		return nil, err
 	}
-	if err = os.MkdirAll(e.path("keys"), 0o700); err != nil {
-		return nil, err
-	}
-	if e.seal, err = seal.Open(e.path("keys", "seal.key")); err != nil {
+	if e.seal, err = openSeal(e.config.StateDir, &e.state); err != nil {
 		return nil, err
 	}
 	// Whoever finds no record may take it that all else has ended.
@@ -299,7 +296,7 @@ func (e *Emulator) wireVaults() (err error) {
 	c := e.config
 	adapter := &vaultAdapter{}
 	if e.vaults, err = vault.New(vault.Deps{
-		Documents: e.store, KeyDir: e.path("keys"), Clock: c.Clock, Audit: e.audit, Authorizer: e.rbac, Verifier: e.entra,
+		Documents: e.store, Seal: e.seal, Clock: c.Clock, Audit: e.audit, Authorizer: e.rbac, Verifier: e.entra,
 		Vaults: adapter, Groups: e.rbac,
 	}); err != nil {
 		return err

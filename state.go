@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 
 	"github.com/google/uuid"
+
+	"github.com/amlocal/amlocal/internal/seal"
 )
 
 // The files of a state folder, beside the store's own.
@@ -25,6 +27,8 @@ const (
 type state struct {
 	// UUID labels everything this folder's emulator starts.
 	UUID string `json:"uuid"`
+	// SealMark is that of the key which opens what is sealed in this folder.
+	SealMark string `json:"sealMark,omitempty"`
 }
 
 // secrets are random per state folder and never in a log.
@@ -97,6 +101,32 @@ func openStateDir(dir string) (st state, sec secrets, err error) {
 		return nil
 	})
 	return st, sec, err
+}
+
+// openSeal opens the key of what may not lie in clear. A key that was lost, or
+// another, is not put in its place: what was sealed would be lost without a
+// word.
+func openSeal(dir string, st *state) (*seal.Key, error) {
+	path := filepath.Join(dir, "keys", "seal.key")
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && st.SealMark != "" {
+		return nil, fmt.Errorf("%s is missing, and only it opens the secrets of this state folder: put it back, or begin with another folder", path)
+	}
+	key, err := seal.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	switch st.SealMark {
+	case key.Mark():
+		return key, nil
+	case "":
+		st.SealMark = key.Mark()
+		return key, writeJSON(filepath.Join(dir, identityFile), st)
+	default:
+		return nil, fmt.Errorf("%s is not the key that opens the secrets of this state folder: put that one back, or begin with another folder", path)
+	}
 }
 
 func loadOrMake(path string, into any, fill func() error) error {

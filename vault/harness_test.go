@@ -18,6 +18,7 @@ import (
 	"github.com/amlocal/amlocal/azure"
 	"github.com/amlocal/amlocal/internal/audit"
 	"github.com/amlocal/amlocal/internal/clock"
+	"github.com/amlocal/amlocal/internal/seal"
 	"github.com/amlocal/amlocal/rbac"
 	"github.com/amlocal/amlocal/store"
 )
@@ -70,7 +71,11 @@ func newWorld(t testing.TB) *world {
 	for _, name := range []string{byRoles, byRule} {
 		w.vaults[name] = &Vault{Name: name, ResourceID: vaultID + name, Location: "eastus", TenantID: tenant, RBAC: name == byRoles, RetentionDays: 90}
 	}
-	w.svc, err = New(Deps{Documents: docs, KeyDir: t.TempDir(), Clock: w.clock, Audit: w.audit, Authorizer: w.index, Verifier: verifier{w}, Vaults: w.vaults, Groups: w.index})
+	key, err := seal.Random()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.svc, err = New(Deps{Documents: docs, Seal: key, Clock: w.clock, Audit: w.audit, Authorizer: w.index, Verifier: verifier{w}, Vaults: w.vaults, Groups: w.index})
 	if err != nil {
 		t.Fatal(err)
 	}

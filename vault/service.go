@@ -2,7 +2,6 @@ package vault
 
 import (
 	"context"
-	"crypto/cipher"
 	"errors"
 	"net/http"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/amlocal/amlocal/internal/audit"
 	"github.com/amlocal/amlocal/internal/clock"
 	"github.com/amlocal/amlocal/internal/httpx"
+	"github.com/amlocal/amlocal/internal/seal"
 	"github.com/amlocal/amlocal/store"
 )
 
@@ -58,13 +58,11 @@ type Groups interface {
 	IsMember(who azure.Principal, group string) bool
 }
 
-// Deps is everything the service needs. All fields are required but KeyDir and
-// Groups.
+// Deps is everything the service needs. All fields are required but Groups.
 type Deps struct {
 	Documents store.Documents
-	// KeyDir is where the key of the stored values lies; empty: it is made
-	// anew and kept in memory.
-	KeyDir     string
+	// Seal encrypts the stored values.
+	Seal       *seal.Key
 	Clock      clock.Clock
 	Audit      *audit.Log
 	Authorizer azure.Authorizer
@@ -78,22 +76,17 @@ type Deps struct {
 // goroutine.
 type Service struct {
 	deps   Deps
-	sealer cipher.AEAD
 	plane  *httpx.Plane
 	rows   map[string]*row
 	router http.Handler
 }
 
-// New checks deps, opens the key and returns the service.
+// New checks deps and returns the service.
 func New(deps Deps) (*Service, error) {
-	if deps.Documents == nil || deps.Clock == nil || deps.Audit == nil || deps.Authorizer == nil || deps.Verifier == nil || deps.Vaults == nil {
+	if deps.Documents == nil || deps.Seal == nil || deps.Clock == nil || deps.Audit == nil || deps.Authorizer == nil || deps.Verifier == nil || deps.Vaults == nil {
 		return nil, errors.New("vault: a dependency is missing")
 	}
 	s := &Service{deps: deps}
-	var err error
-	if s.sealer, err = openSealer(deps.KeyDir, deps.Documents); err != nil {
-		return nil, err
-	}
 	s.plane = &httpx.Plane{
 		Name: "vault", Clock: deps.Clock, Audit: deps.Audit, Authorizer: decider{s},
 		Authenticate: s.authenticate, Deny: s.deny, Before: before, Encode: encodeError,

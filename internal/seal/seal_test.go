@@ -36,6 +36,9 @@ func TestSealedValuesOpenUnderTheirNameOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if key.Mark() != again.Mark() || key.Mark() == other.Mark() {
+		t.Errorf("marks %s, %s and %s", key.Mark(), again.Mark(), other.Mark())
+	}
 	changed := bytes.Clone(sealed)
 	changed[len(changed)-1] ^= 1
 	for what, open := range map[string]func() ([]byte, error){
