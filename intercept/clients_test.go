@@ -2,7 +2,6 @@ package intercept_test
 
 import (
 	"crypto/tls"
-	"fmt"
 	"io"
 	"log"
 	"net"
@@ -16,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/amlocal/amlocal/intercept"
+	"github.com/amlocal/amlocal/internal/covers"
 )
 
 // tool finds a program, or says that its part of the suite did not run.
@@ -28,11 +28,7 @@ func tool(t *testing.T, name string, check ...string) string {
 	if err == nil {
 		return path
 	}
-	if os.Getenv("AMLOCAL_REQUIRE") == "all" {
-		t.Fatalf("%s %s is required: %v", name, strings.Join(check, " "), err)
-	}
-	fmt.Printf("NOT RUN: %s %s (%v)\n", name, strings.Join(check, " "), err)
-	t.Skip("not run")
+	covers.NotRun(t, strings.Join(append([]string{name}, check...), " "), err.Error())
 	return ""
 }
 

@@ -39,12 +39,7 @@ func cacheDir(t *testing.T) string {
 // notRun skips, or fails where everything must run.
 func notRun(t *testing.T, format string, args ...any) {
 	t.Helper()
-	why := fmt.Sprintf(format, args...)
-	if os.Getenv("AMLOCAL_REQUIRE") == "all" {
-		t.Fatalf("NOT RUN: python (%s), and AMLOCAL_REQUIRE=all", why)
-	}
-	fmt.Printf("NOT RUN: python (%s)\n", why)
-	t.Skip(why)
+	covers.NotRun(t, "python", fmt.Sprintf(format, args...))
 }
 
 const scoringEnv = "name: scoring\ndependencies:\n- python>=3.10,<3.14\n- pip:\n  - azureml-inference-server-http==1.5.1\n  - requests\n"
@@ -189,7 +184,7 @@ func TestScoringScript(t *testing.T) {
 func TestSeparateHealthPort(t *testing.T) {
 	m := pythonManager(t, pythonBackend(t, process.Config{}))
 	s := scriptSpec(t, goodScript)
-	s.Env["SEPERATE_HEALTH_ENDPOINT"] = "true"
+	s.Env["SEPERATE_HEALTH_ENDPOINT"] = "true" //nolint:misspell // the inference server's own spelling
 	s.Liveness.Route.Port, s.Readiness.Route.Port = 5000, 5000
 	if err := m.Deploy(t.Context(), s); err != nil {
 		t.Fatal(err)
