@@ -100,10 +100,10 @@ func TestSandboxHides(t *testing.T) {
 		t.Fatalf("%v", got)
 	}
 	host := must(net.Listen("tcp", "127.0.0.1:0"))(t)
-	defer host.Close()
+	defer func() { _ = host.Close() }()
 	abstract := fmt.Sprintf("@amlocal-test-%d", os.Getpid())
 	bus := must(net.Listen("unix", abstract))(t)
-	defer bus.Close()
+	defer func() { _ = bus.Close() }()
 	private := filepath.Join(t.TempDir(), "private")
 	if err := os.WriteFile(private, []byte("of the user"), 0o644); err != nil {
 		t.Fatal(err)

@@ -97,7 +97,7 @@ func (s *Service) serveBlob(w http.ResponseWriter, r *http.Request, cond conditi
 	if err != nil {
 		return fmt.Errorf("open the content of %s/%s: %w", t.container, t.blob, err)
 	}
-	defer rd.Close()
+	defer func() { _ = rd.Close() }()
 	setBlobHeaders(h, t, b)
 	h.Set("Content-Length", strconv.FormatInt(length, 10))
 	status := http.StatusOK
@@ -126,7 +126,7 @@ func (s *Service) rangeMD5(b blob, offset, length int64) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer rd.Close()
+	defer func() { _ = rd.Close() }()
 	h := md5.New()
 	if _, err := io.Copy(h, rd); err != nil {
 		return "", err

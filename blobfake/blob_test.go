@@ -211,7 +211,7 @@ func TestMetadataHeadersAreLowerCaseOnTheWire(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	fmt.Fprintf(conn, "HEAD /ccc/f?%s HTTP/1.1\r\nHost: acct.blob.core.windows.net\r\nConnection: close\r\n\r\n", w.sas())
 	raw, err := io.ReadAll(bufio.NewReader(conn))
 	if err != nil {
@@ -322,7 +322,7 @@ func TestUncommittedBlocksExpire(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer again.Close()
+	defer func() { _ = again.Close() }()
 	_ = w.store.View(context.Background(), func(tx store.ReadTx) error {
 		if keys := keysBelow(tx, blockBucket, nil); len(keys) != 0 {
 			t.Errorf("%d blocks survived the start", len(keys))
@@ -367,7 +367,7 @@ func TestRefusalBeforeContinue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	fmt.Fprint(conn, "PUT /ccc/f HTTP/1.1\r\nHost: acct.blob.core.windows.net\r\nx-ms-version: 2021-12-02\r\n"+
 		"Content-Length: 1000000\r\nExpect: 100-continue\r\n\r\n")
 	res, err := http.ReadResponse(bufio.NewReader(conn), nil)

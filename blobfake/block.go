@@ -5,6 +5,7 @@ import (
 	"crypto/md5"
 	"encoding/base64"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -123,7 +124,7 @@ func parseBlockList(body io.Reader) ([]blockRef, error) {
 	depth := 0
 	for {
 		token, err := d.Token()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			if depth != 0 || list == nil {
 				return nil, errInvalidXML(io.ErrUnexpectedEOF)
 			}

@@ -168,7 +168,9 @@ func TestTakeOverHalfDone(t *testing.T) {
 	}
 	emulator.kill()
 	cancel()
-	_ = <-updating
+	if err := <-updating; err == nil {
+		t.Fatal("the update came to an end without an emulator")
+	}
 	var half []int
 	for _, r := range s.records(t, "half") {
 		if r.PID != mine && r.PID != 0 {

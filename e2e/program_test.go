@@ -195,7 +195,9 @@ func (r *running) kill() {
 	if err := r.Process.Kill(); err != nil {
 		r.site.t.Fatal(err)
 	}
-	<-r.ended
+	if err := <-r.ended; err == nil {
+		r.site.t.Fatal("it was killed and yet ended by itself")
+	}
 }
 
 // stop ends it with a signal it may heed, and wants exit code 0.

@@ -158,7 +158,7 @@ func (s *Server) dialVia(ctx context.Context, proxy *url.URL, target string) (ne
 		return nil, errors.Join(err, c.Close())
 	}
 	reader := bufio.NewReader(c)
-	answer, err := http.ReadResponse(reader, request)
+	answer, err := http.ReadResponse(reader, request) //nolint:bodyclose // it is the connection, which is closed or handed on
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}

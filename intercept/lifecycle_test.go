@@ -71,7 +71,7 @@ func TestCloseEndsTunnelsAndFinishesRequests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer outside.Close()
+	defer func() { _ = outside.Close() }()
 	entered, release := make(chan struct{}), make(chan struct{})
 	p := startProxy(t, func(d *intercept.Deps) {
 		d.Route = func(string) (http.Handler, intercept.Verdict) {

@@ -69,11 +69,11 @@ func genSentence(t *rapid.T, depth int) sentence {
 		values := rapid.SliceOfN(rapid.SampledFrom(genTexts), 1, 3).Draw(t, "values")
 		ops := map[string]func(h, w string) bool{
 			"StringEquals":               func(h, w string) bool { return h == w },
-			"StringNotEqualsIgnoreCase":  func(h, w string) bool { return strings.ToUpper(h) != strings.ToUpper(w) },
+			"StringNotEqualsIgnoreCase":  func(h, w string) bool { return !strings.EqualFold(h, w) },
 			"StringStartsWithIgnoreCase": func(h, w string) bool { return strings.Index(strings.ToUpper(h), strings.ToUpper(w)) == 0 },
 			"StringNotStartsWith":        func(h, w string) bool { return strings.Index(h, w) != 0 },
 			"StringLike":                 func(h, w string) bool { return h == w }, // there is no wildcard in the values
-			"StringNotLikeIgnoreCase":    func(h, w string) bool { return strings.ToUpper(h) != strings.ToUpper(w) },
+			"StringNotLikeIgnoreCase":    func(h, w string) bool { return !strings.EqualFold(h, w) },
 		}
 		names := make([]string, 0, len(ops))
 		for name := range ops {

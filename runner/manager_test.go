@@ -199,7 +199,7 @@ func TestUpdate(t *testing.T) {
 		t.Fatal(err)
 	}
 	bad := spec(func(s *runner.Spec) { s.Revision = "r2"; s.Env[runnertest.EnvExit] = "1" })
-	failure(t, m.Deploy(t.Context(), bad), runner.Crashed)
+	_ = failure(t, m.Deploy(t.Context(), bad), runner.Crashed)
 	if got := answer(t, m, first.ID); got != "one" {
 		t.Fatalf("after a failed update: %q", got)
 	}
@@ -334,7 +334,7 @@ func TestCancellation(t *testing.T) {
 			go func() { got <- m.Deploy(ctx, s) }()
 			runnertest.Eventually(t, "start", func() bool { return fake.Running() == 1 })
 			end(t, m, cancel, s.ID)
-			failure(t, <-got, runner.Canceled)
+			_ = failure(t, <-got, runner.Canceled)
 			want := 0
 			if name == "replace" {
 				want = 1

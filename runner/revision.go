@@ -200,10 +200,9 @@ func (s *slot) supervise() {
 		s.mu.Lock()
 		inst, id := s.inst, s.id
 		s.mu.Unlock()
-		why := "it could not be started"
 		if inst != nil {
 			began := time.NewTimer(m.deps.RestartMax)
-			why = s.watch(inst)
+			why := s.watch(inst)
 			select {
 			case <-began.C: // it ran long enough: not a crash loop
 				pause = m.deps.RestartMin

@@ -30,7 +30,7 @@ func runOffline() error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	program := filepath.Join(dir, "amlocal")
 	build := exec.Command("go", "build", "-o", program, "github.com/amlocal/amlocal/cmd/emulator")
 	if out, err := build.CombinedOutput(); err != nil {

@@ -152,8 +152,11 @@ func upDetached(cmd *cobra.Command, state string, port int) error {
 	if err := child.Start(); err != nil {
 		return err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- child.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		_ = child.Wait() // what it wrote says more than its exit code
+		close(ended)
+	}()
 	deadline := time.After(60 * time.Second)
 	for {
 		select {

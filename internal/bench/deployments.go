@@ -275,7 +275,7 @@ func finish[T any](ctx context.Context, poller *runtime.Poller[T], err error) er
 		return err
 	}
 	for !poller.Done() {
-		if _, err := poller.Poll(ctx); err != nil {
+		if _, err := poller.Poll(ctx); err != nil { //nolint:bodyclose // the poller read and closed it
 			return err
 		}
 	}

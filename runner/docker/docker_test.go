@@ -101,7 +101,7 @@ func importProgram(t *testing.T, ref, name, command string, changes ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer eng.close()
+	defer func() { _ = eng.close() }()
 	layer := archive(func(w *tar.Writer) error { return file(w, name, 0o755, content) })
 	answer, err := eng.api.ImageImport(t.Context(), image.ImportSource{Source: layer, SourceName: "-"}, ref, image.ImportOptions{
 		Changes: append([]string{"CMD " + command}, changes...),
@@ -116,7 +116,7 @@ func importProgram(t *testing.T, ref, name, command string, changes ...string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer eng.close()
+		defer func() { _ = eng.close() }()
 		if _, err := eng.api.ImageRemove(context.Background(), ref, image.RemoveOptions{Force: true, PruneChildren: true}); err != nil {
 			t.Error(err)
 		}
@@ -139,7 +139,6 @@ type world struct {
 
 	mu       sync.Mutex
 	arrivals []Source
-	failures []string
 }
 
 // newWorld makes a back end whose port 443 is a TLS server of any name and
@@ -259,7 +258,7 @@ func nothingLeft(t *testing.T, cfg Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer eng.close()
+	defer func() { _ = eng.close() }()
 	ctx, label := context.Background(), stateLabel+"="+cfg.StateUUID
 	containers, err := eng.containers(ctx, label)
 	networks, err2 := eng.networks(ctx, label)

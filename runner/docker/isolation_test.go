@@ -85,7 +85,7 @@ func TestInside(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer everywhere.Close()
+		defer func() { _ = everywhere.Close() }()
 		_, port, _ := net.SplitHostPort(everywhere.Addr().String())
 		record := w.agent.record
 		targets := map[string]string{

@@ -19,7 +19,7 @@ var launcher string
 // deployment sets this (misspelt) variable.
 const (
 	healthPort    = 5000
-	healthPortEnv = "SEPERATE_HEALTH_ENDPOINT"
+	healthPortEnv = "SEPERATE_HEALTH_ENDPOINT" //nolint:misspell // the inference server's own spelling
 )
 
 // scriptCommand is the inference server on listening sockets of ours: the

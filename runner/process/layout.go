@@ -50,7 +50,7 @@ func layOut(stateDir string, spec runner.InstanceSpec, boxed bool) (f folder, er
 	}
 	defer func() {
 		if err != nil {
-			f.remove()
+			err = errors.Join(err, f.remove())
 		}
 	}()
 	if len(f.tmp) > maxTmp && !boxed {

@@ -291,7 +291,7 @@ func TestNoDescriptorIsInherited(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer syscall.Close(leaked)
+	defer func() { _ = syscall.Close(leaked) }()
 	b := backend(t, process.Config{Images: map[string][]string{"own": {"sh", "-c", "ls -l /proc/self/fd"}}})
 	out := &runnertest.Output{}
 	artifact, err := b.Build(t.Context(), runner.Environment{Image: "own"}, false, io.Discard)

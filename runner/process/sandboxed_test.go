@@ -217,7 +217,7 @@ func TestSandboxedScoringScript(t *testing.T) {
 	covers.C(t, "azureml-inference-server-http", "R-503", "R-518", "R-519", "R-520", "R-521", "R-1036")
 	m := pythonManager(t, pythonBackend(t, boxed(t, process.Config{}, nil)))
 	s := scriptSpec(t, goodScript)
-	s.Env["SEPERATE_HEALTH_ENDPOINT"] = "true"
+	s.Env["SEPERATE_HEALTH_ENDPOINT"] = "true" //nolint:misspell // the inference server's own spelling
 	s.Liveness.Route.Port = 5000
 	if err := m.Deploy(t.Context(), s); err != nil {
 		t.Fatalf("%v\n%s", err, m.Logs("blue", runner.InferenceServer, 0))

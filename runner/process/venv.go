@@ -156,7 +156,7 @@ func (b *Backend) venv(ctx context.Context, py python, requirements []string, sa
 	if err := os.WriteFile(list, []byte(strings.Join(requirements, "\n")+"\n"), 0o644); err != nil {
 		return "", fmt.Errorf("process: %w", err)
 	}
-	defer os.Remove(list)
+	defer func() { _ = os.Remove(list) }()
 	if err := b.install(ctx, py, dir, list, requirements); err != nil {
 		_ = os.RemoveAll(dir)
 		return "", err

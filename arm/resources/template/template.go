@@ -199,7 +199,7 @@ func (t *Template) parameter(e *env, name string) (any, error) {
 
 // check compares a value with the declared type and the allowed values.
 func (p parameter) check(v any) error {
-	fits := true
+	var fits bool
 	switch strings.ToLower(p.kind) {
 	case "string", "securestring":
 		_, fits = v.(string)

@@ -180,7 +180,7 @@ func TestAdoptRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
+	defer func() { _ = ln.Close() }()
 	heard := make(chan string, 1)
 	go func() {
 		c, err := ln.AcceptUnix()
@@ -188,7 +188,7 @@ func TestAdoptRefuses(t *testing.T) {
 			heard <- err.Error()
 			return
 		}
-		defer c.Close()
+		defer func() { _ = c.Close() }()
 		buf := make([]byte, 4096)
 		n, _ := c.Read(buf)
 		_, _ = c.Write([]byte(`{"challenge":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=","proof":"AAAA"}`))

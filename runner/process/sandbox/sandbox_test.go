@@ -334,7 +334,7 @@ func TestIsolation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer host.Close()
+	defer func() { _ = host.Close() }()
 	other, _ := mustBox(t, "serve", nil)
 	eventually(t, "the other instance serves", func() bool {
 		c, err := other.DialContext(t.Context(), 5001)

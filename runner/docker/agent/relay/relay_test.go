@@ -214,7 +214,7 @@ func TestDialsInstancesOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
+	defer func() { _ = ln.Close() }()
 	go func() {
 		if c, err := ln.Accept(); err == nil {
 			_, _ = io.Copy(c, c)
@@ -265,7 +265,7 @@ func TestDatagrams(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	if _, err := c.Write([]byte("question")); err != nil {
 		t.Fatal(err)
 	}
