@@ -158,7 +158,7 @@ func TestDeploymentBodies(t *testing.T) {
 	owner := l.owner.token(t, forManagement)
 	for name, body := range map[string]string{
 		"variables a list":       `{"properties":{"environmentVariables":["A=b"]}}`,
-		"a variable a number":    `{"properties":{"environmentVariables":{"A":1}}}`,
+		"a variable an object":   `{"properties":{"environmentVariables":{"A":{"b":1}}}}`,
 		"model an object":        `{"properties":{"model":{"assetId":"azureml:a:1"}}}`,
 		"code id a list":         `{"properties":{"codeConfiguration":{"codeId":[]}}}`,
 		"sku a string":           `{"sku":"Default"}`,
