@@ -30,6 +30,7 @@ func (a *accountAdapter) Account(ctx context.Context, name string) (blobfake.Acc
 	return blobfake.Account{
 		Name: acct.Name, ResourceID: acct.ResourceID, Keys: acct.Keys,
 		AllowBlobPublicAccess: acct.AllowBlobPublicAccess, AllowSharedKey: acct.AllowSharedKey, SKU: acct.SKU, Kind: acct.Kind,
+		HNS: acct.HNS,
 	}, true, nil
 }
 

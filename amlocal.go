@@ -222,7 +222,7 @@ func (e *Emulator) wire(ctx context.Context) (err error) {
 	accounts := &accountAdapter{}
 	if e.blobs, err = blobfake.New(blobfake.Deps{
 		Documents: e.store, Files: e.store.Files(), Clock: c.Clock, Audit: e.audit,
-		Authorizer: e.rbac, Verifier: e.entra, Accounts: accounts, TenantID: azure.SeedTenantID,
+		Authorizer: e.rbac, Verifier: e.entra, Accounts: accounts, Conditions: e.rbac, TenantID: azure.SeedTenantID,
 		ClientClock: e.clientClock(),
 	}); err != nil {
 		return err

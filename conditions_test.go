@@ -6,6 +6,9 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/authorization/armauthorization/v2"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"github.com/google/uuid"
 
 	"github.com/amlocal/amlocal/internal/covers"
@@ -99,4 +102,84 @@ func TestDelegatedAssignments(t *testing.T) {
 	_, err = l.owner.assignments(t).Create(t.Context(), accountID(accountTwo), theirs, armauthorization.RoleAssignmentCreateParameters{
 		Properties: &armauthorization.RoleAssignmentProperties{PrincipalID: &worker.oid, RoleDefinitionID: &reader}}, nil)
 	wantError(t, err, 400, "RoleAssignmentUpdateNotPermitted")
+}
+
+// TestTagConditionsEndToEnd: what conditions read of stored things decides
+// over blobs that are alike but for it, and follows when it changes.
+func TestTagConditionsEndToEnd(t *testing.T) {
+	covers.C(t, "azblob")
+	l := newLab(t, nil)
+	const of = "Microsoft.Storage/storageAccounts/blobServices/containers"
+	narrowed := func(name, role, condition string) *session {
+		t.Helper()
+		s := l.principal(name)
+		if _, err := l.owner.assignments(t).Create(t.Context(), accountID(accountOne), uuid.NewString(), armauthorization.RoleAssignmentCreateParameters{
+			Properties: &armauthorization.RoleAssignmentProperties{PrincipalID: &s.oid, RoleDefinitionID: to.Ptr(l.roleID(t, role)),
+				Condition: &condition, ConditionVersion: to.Ptr("2.0")}}, nil); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	keyed := l.owner.keyed(t, accountOne)
+	upload := func(c *azblob.Client, box, name string, tags map[string]string) error {
+		_, err := c.UploadBuffer(t.Context(), box, name, []byte(name), &azblob.UploadBufferOptions{Tags: tags})
+		return err
+	}
+	for name, tags := range map[string]map[string]string{"ours": {"Project": "Cascade"}, "theirs": {"Project": "Baker"}, "spelled": {"project": "Cascade"}, "bare": nil} {
+		if err := upload(keyed, "box", name, tags); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reads := func(s *session, box, name string) error {
+		_, err := s.blobs(t, accountOne).DownloadStream(t.Context(), box, name, nil)
+		return err
+	}
+	reader := narrowed("reader", "Storage Blob Data Reader", "((!(ActionMatches{'"+of+"/blobs/read'} AND NOT SubOperationMatches{'Blob.List'}))"+
+		" OR (@Resource["+of+"/blobs/tags:Project<$key_case_sensitive$>] StringEquals 'Cascade'))")
+	if err := reads(reader, "box", "ours"); err != nil {
+		t.Errorf("the blob it names: %v", err)
+	}
+	for _, other := range []string{"theirs", "spelled", "bare"} {
+		wantError(t, reads(reader, "box", other), 403, "AuthorizationPermissionMismatch")
+	}
+	tagged := func(name string) *blob.Client {
+		return keyed.ServiceClient().NewContainerClient("box").NewBlobClient(name)
+	}
+	if _, err := tagged("theirs").SetTags(t.Context(), map[string]string{"Project": "Cascade"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := reads(reader, "box", "theirs"); err != nil {
+		t.Errorf("once it is tagged so: %v", err)
+	}
+
+	// A request's own tags: new blobs need the tag, and no other key.
+	writer := narrowed("writer", "Storage Blob Data Owner", "((!(ActionMatches{'"+of+"/blobs/write'} AND SubOperationMatches{'Blob.Write.WithTagHeaders'})"+
+		" AND !(ActionMatches{'"+of+"/blobs/add/action'} AND SubOperationMatches{'Blob.Write.WithTagHeaders'}) AND !(ActionMatches{'"+of+"/blobs/tags/write'}))"+
+		" OR (@Request["+of+"/blobs/tags&$keys$&] ForAllOfAnyValues:StringEquals {'Project'} AND @Request["+of+"/blobs/tags:Project<$key_case_sensitive$>] StringEquals 'Cascade'))")
+	for _, tt := range []struct {
+		tags map[string]string
+		ok   bool
+	}{{map[string]string{"Project": "Cascade"}, true}, {nil, false}, {map[string]string{"Project": "Baker"}, false}, {map[string]string{"Project": "Cascade", "Other": "x"}, false}} {
+		err := upload(writer.blobs(t, accountOne), "box", "new", tt.tags)
+		_, setErr := writer.blobs(t, accountOne).ServiceClient().NewContainerClient("box").NewBlobClient("bare").SetTags(t.Context(), tt.tags, nil)
+		for how, err := range map[string]error{"upload": err, "set": setErr} {
+			if tt.ok && err != nil {
+				t.Errorf("%s with %v: %v", how, tt.tags, err)
+			} else if !tt.ok {
+				wantError(t, err, 403, "AuthorizationPermissionMismatch")
+			}
+		}
+	}
+
+	// A container's metadata, and the account's kind of namespace.
+	if _, err := keyed.ServiceClient().NewContainerClient("box").SetMetadata(t.Context(), &container.SetMetadataOptions{Metadata: map[string]*string{"Team": to.Ptr("red")}}); err != nil {
+		t.Fatal(err)
+	}
+	boxed := narrowed("boxed", "Storage Blob Data Reader", "@Resource["+of+"/metadata:Team] StringEquals 'red' AND @Resource[Microsoft.Storage/storageAccounts:isHnsEnabled] BoolEquals false")
+	if err := reads(boxed, "box", "bare"); err != nil {
+		t.Errorf("the container it names: %v", err)
+	}
+	wantError(t, reads(boxed, "sibling", "hello.txt"), 403, "AuthorizationPermissionMismatch")
+	flat := narrowed("hierarchical", "Storage Blob Data Reader", "@Resource[Microsoft.Storage/storageAccounts:isHnsEnabled] BoolEquals true")
+	wantError(t, reads(flat, "box", "bare"), 403, "AuthorizationPermissionMismatch")
 }

@@ -206,6 +206,8 @@ func TestChecksPerOperation(t *testing.T) {
 		{"PUT", "/ccc/f?comp=block&blockid=AAAA", writeBlobs, true, scope},
 		{"PUT", "/ccc/f?comp=blocklist", writeBlobs, true, scope},
 		{"PUT", "/ccc/f?comp=metadata", writeBlobs, true, scope},
+		{"PUT", "/ccc/f?comp=tags", blobNoun + "tags/write", true, scope},
+		{"GET", "/ccc/f?comp=tags", blobNoun + "tags/read", true, scope},
 		{"DELETE", "/ccc/f", deleteBlobs, true, scope},
 		{"HEAD", "/ccc/f", readBlobs, true, scope},
 	} {
@@ -218,8 +220,11 @@ func TestChecksPerOperation(t *testing.T) {
 			want := azure.Check{Action: tc.action, Data: tc.data, Scope: tc.scope}
 			if tc.data { // what conditions may read
 				_, want.Blob, _ = strings.Cut(strings.TrimPrefix(strings.Split(tc.path, "?")[0], "/"), "/")
-				if want.Blob == "" {
+				switch {
+				case want.Blob == "":
 					want.SubOperation = "Blob.List"
+				case tc.path == "/ccc/f" && tc.method == "PUT", strings.HasSuffix(tc.path, "=blocklist"):
+					want.SubOperation = "Blob.Write.WithTagHeaders"
 				}
 			}
 			if got := d.Decisions[0].Check; got != want {

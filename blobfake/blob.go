@@ -168,6 +168,9 @@ func setBlobHeaders(h http.Header, t *target, b blob) {
 		h.Set("x-ms-copy-progress", size+"/"+size)
 		h.Set("x-ms-copy-completion-time", httpTime(c.Completed))
 	}
+	if len(b.Tags) > 0 && t.version >= tagsVersion {
+		h.Set("x-ms-tag-count", strconv.Itoa(len(b.Tags)))
+	}
 	setMetadata(h, b.Metadata)
 }
 

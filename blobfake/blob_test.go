@@ -147,7 +147,8 @@ func TestPutBlobChecks(t *testing.T) {
 		{"much metadata", []string{"x-ms-meta-a", strings.Repeat("m", 9000)}, 400, "MetadataTooLarge"},
 		{"lease", []string{"x-ms-lease-id", "1"}, 412, "LeaseNotPresentWithBlobOperation"},
 		{"customer key", []string{"x-ms-encryption-key", "k"}, 501, "NotImplemented"},
-		{"tags", []string{"x-ms-tags", "a=b"}, 501, "NotImplemented"},
+		{"tags without the right to", []string{"x-ms-tags", "a=b"}, 403, "AuthorizationPermissionMismatch"},
+		{"condition on tags", []string{"x-ms-if-tags", "a='b'"}, 501, "NotImplemented"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			a := w.own("PUT", "/ccc/f", "data", append([]string{"x-ms-blob-type", "BlockBlob"}, tc.headers...)...)

@@ -185,7 +185,7 @@ func (s *Service) putBlockList(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	d, err := readDraft(r, false)
+	d, err := s.readDraft(r, false)
 	if err != nil {
 		return err
 	}

@@ -104,7 +104,6 @@ var refused = map[string]string{
 	"x-ms-encryption-key":                 "customer-provided encryption keys",
 	"x-ms-encryption-scope":               "encryption scopes",
 	"x-ms-structured-body":                "structured message bodies",
-	"x-ms-tags":                           "blob tags",
 	"x-ms-if-tags":                        "conditions on blob tags",
 	"x-ms-source-if-tags":                 "conditions on blob tags",
 	"x-ms-immutability-policy-mode":       "immutability policies",

@@ -23,9 +23,16 @@ func (s *Service) copyBlob(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	d, err := readDraft(r, false)
+	d, err := s.readDraft(r, false)
 	if err != nil {
 		return err
+	}
+	switch option := r.Header.Get("x-ms-copy-source-tag-option"); option {
+	case "", "REPLACE": // the source's tags are not copied
+	case "COPY":
+		return errNotImplemented("copies of blob tags")
+	default:
+		return errInvalidHeader("x-ms-copy-source-tag-option", option)
 	}
 	source := r.Header.Get("x-ms-copy-source")
 	from, err := s.copySource(r, source)

@@ -26,7 +26,8 @@
 //
 // Answered 501 NotImplemented, which no Azure SDK retries, after the caller was
 // authenticated and authorized: append and page blobs, leases, snapshots and
-// versions as writes, tags, tier changes, batch, stored access policies, service
+// versions as writes, finding blobs by tags, conditions on tags, copies of
+// tags, tier changes, batch, stored access policies, service
 // property writes and statistics, Put Blob/Block From URL, soft delete,
 // immutability, encryption scopes and customer keys, query.
 //

@@ -208,6 +208,22 @@ func errMetadataTooLarge() *httpx.Error {
 	return httpx.Errorf(http.StatusBadRequest, "MetadataTooLarge", "The size of the specified metadata exceeds the maximum size permitted.")
 }
 
+func errEmptyTagName() *httpx.Error {
+	return httpx.Errorf(http.StatusBadRequest, "EmptyTagName", "The name of one of the tag key-value pairs is empty.")
+}
+
+func errTagsTooLarge() *httpx.Error {
+	return httpx.Errorf(http.StatusBadRequest, "TagsTooLarge", "The tags specified exceed the maximum permissible limit.")
+}
+
+func errInvalidTag() *httpx.Error {
+	return httpx.Errorf(http.StatusBadRequest, "InvalidTag", "The tags specified are invalid. It contains characters that are not permitted.")
+}
+
+func errDuplicateTags() *httpx.Error {
+	return httpx.Errorf(http.StatusBadRequest, "DuplicateTagNames", "The tags specified contain duplicate names.")
+}
+
 func errInvalidBlock() *httpx.Error {
 	return httpx.Errorf(http.StatusBadRequest, "InvalidBlobOrBlock", "The specified blob or block content is invalid.")
 }

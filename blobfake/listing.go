@@ -174,6 +174,11 @@ func (s *Service) listBlobs(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if p.include["tags"] {
+		if err := s.mayUseTags(r, readTags); err != nil {
+			return err
+		}
+	}
 	var b bytes.Buffer
 	openResults(&b, r, t, p, t.container)
 	b.WriteString("<Blobs>")
@@ -294,9 +299,15 @@ func writeBlob(b *bytes.Buffer, name string, rec *blob, p page) {
 		element(b, "CopyProgress", size+"/"+size)
 		element(b, "CopyCompletionTime", httpTime(c.Completed))
 	}
+	if n := len(rec.Tags); n > 0 {
+		element(b, "TagCount", strconv.Itoa(n))
+	}
 	b.WriteString("</Properties>")
 	if p.include["metadata"] {
 		writeMetadata(b, rec.Metadata)
+	}
+	if p.include["tags"] && len(rec.Tags) > 0 {
+		writeTagSet(b, rec.Tags)
 	}
 	b.WriteString("<OrMetadata /></Blob>")
 }

@@ -36,6 +36,16 @@ type row struct {
 // control actions even for data-plane callers, blob operations and List Blobs
 // are data actions, as the REST reference lists them.
 func (s *Service) operations() []row {
+	rows := s.table()
+	for i := range rows {
+		if rows[i].Data {
+			rows[i].Describe = s.describing(rows[i].Describe)
+		}
+	}
+	return rows
+}
+
+func (s *Service) table() []row {
 	const account, container, blob = "/", "/{container}", "/{container}/{blob:.+}"
 	return []row{
 		// The service.
@@ -75,12 +85,12 @@ func (s *Service) operations() []row {
 		obj("GetBlockList", "GET", "blocklist", "r", readBlobs, Private, s.getBlockList),
 		when(obj("PutBlobFromURL", "PUT", "", "cw", writeBlobs, Private, missing("Put Blob From URL")),
 			hasHeader("x-ms-copy-source", "x-ms-blob-type")),
-		when(obj("CopyBlob", "PUT", "", "cw", writeBlobs, Private, s.copyBlob), hasHeader("x-ms-copy-source")),
-		stream(obj("PutBlob", "PUT", "", "cw", writeBlobs, Private, s.putBlob)),
+		tagging(when(obj("CopyBlob", "PUT", "", "cw", writeBlobs, Private, s.copyBlob), hasHeader("x-ms-copy-source"))),
+		tagging(stream(obj("PutBlob", "PUT", "", "cw", writeBlobs, Private, s.putBlob))),
 		when(obj("PutBlockFromURL", "PUT", "block", "w", writeBlobs, Private, missing("Put Block From URL")),
 			hasHeader("x-ms-copy-source")),
 		stream(obj("PutBlock", "PUT", "block", "cw", writeBlobs, Private, s.putBlock)),
-		bodyUpTo(16<<20, obj("PutBlockList", "PUT", "blocklist", "cw", writeBlobs, Private, s.putBlockList)),
+		tagging(bodyUpTo(16<<20, obj("PutBlockList", "PUT", "blocklist", "cw", writeBlobs, Private, s.putBlockList))),
 		obj("SetBlobMetadata", "PUT", "metadata", "w", writeBlobs, Private, s.setBlobMetadata),
 		obj("SetBlobProperties", "PUT", "properties", "w", writeBlobs, Private, s.setBlobProperties),
 		obj("AbortCopyBlob", "PUT", "copy", "w", writeBlobs, Private, s.abortCopy),
@@ -89,8 +99,8 @@ func (s *Service) operations() []row {
 		obj("SnapshotBlob", "PUT", "snapshot", "cw", writeBlobs, Private, missing("Snapshot Blob")),
 		obj("SetBlobTier", "PUT", "tier", "w", writeBlobs, Private, missing("Set Blob Tier")),
 		obj("UndeleteBlob", "PUT", "undelete", "w", writeBlobs, Private, missing("Undelete Blob")),
-		obj("GetBlobTags", "GET", "tags", "t", blobNoun+"tags/read", Private, missing("Get Blob Tags")),
-		obj("SetBlobTags", "PUT", "tags", "t", blobNoun+"tags/write", Private, missing("Set Blob Tags")),
+		obj("GetBlobTags", "GET", "tags", "t", readTags, Private, s.getBlobTags),
+		bodyUpTo(maxTagsBody, obj("SetBlobTags", "PUT", "tags", "t", writeTags, Private, s.setBlobTags)),
 		obj("AppendBlock", "PUT", "appendblock", "aw", writeBlobs, Private, missing("Append Block")),
 		obj("PutPage", "PUT", "page", "w", writeBlobs, Private, missing("Put Page")),
 		obj("GetPageRanges", "GET", "pagelist", "r", readBlobs, Private, missing("Get Page Ranges")),
@@ -127,6 +137,9 @@ func obj(name, method, comp, grants, action string, public PublicAccess, h handl
 // to a container's own SAS.
 func list(r row) row { r.Data, r.serviceSAS, r.Describe = true, true, describeList; return r }
 
+// tagging makes a row one that takes x-ms-tags.
+func tagging(r row) row { r.Describe = describeWrite; return r }
+
 // noSAS takes a row away from every signature.
 func noSAS(r row) row { r.level = 0; return r }
 
@@ -159,6 +172,15 @@ func hasHeader(names ...string) func(*http.Request) bool {
 }
 
 func describeBlob(r *http.Request, c *azure.Check) { c.Blob = targetOf(r).blob }
+
+// writeWithTags is the sub-operation of whatever takes x-ms-tags, sent or not:
+// the documented conditions by it refuse a new blob without its tag.
+const writeWithTags = "Blob.Write.WithTagHeaders"
+
+func describeWrite(r *http.Request, c *azure.Check) {
+	describeBlob(r, c)
+	c.SubOperation = writeWithTags
+}
 
 func describeList(r *http.Request, c *azure.Check) {
 	c.SubOperation, c.Prefix = "Blob.List", targetOf(r).query.get("prefix")

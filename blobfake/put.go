@@ -16,6 +16,7 @@ const (
 type draft struct {
 	headers  headers
 	metadata map[string]string
+	tags     map[string]string
 	tier     string
 	blocks   []block
 	copied   *copyState
@@ -61,7 +62,7 @@ func (s *Service) commit(tx store.Tx, r *http.Request, old blob, exists bool, d 
 	}
 	b := blob{
 		Created: now, Modified: now, Version: v, Headers: d.headers, Metadata: d.metadata,
-		Tier: d.tier, Copy: d.copied, Blocks: d.blocks,
+		Tags: d.tags, Tier: d.tier, Copy: d.copied, Blocks: d.blocks,
 	}
 	if exists {
 		b.Created = old.Created
@@ -76,12 +77,20 @@ func (s *Service) commit(tx store.Tx, r *http.Request, old blob, exists bool, d 
 }
 
 // readDraft takes from the headers what Put Blob and Put Block List share.
-func readDraft(r *http.Request, plainToo bool) (d draft, err error) {
+func (s *Service) readDraft(r *http.Request, plainToo bool) (d draft, err error) {
 	if d.headers, err = requestHeaders(r.Header, plainToo); err != nil {
 		return d, err
 	}
 	if d.metadata, err = requestMetadata(r.Header); err != nil {
 		return d, err
+	}
+	if d.tags, err = headerTags(r.Header); err != nil {
+		return d, err
+	}
+	if d.tags != nil {
+		if err := s.mayUseTags(r, writeTags); err != nil {
+			return d, err
+		}
 	}
 	d.tier, err = requestTier(r.Header)
 	return d, err
@@ -101,7 +110,7 @@ func (s *Service) putBlob(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	d, err := readDraft(r, true)
+	d, err := s.readDraft(r, true)
 	if err != nil {
 		return err
 	}

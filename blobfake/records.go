@@ -80,6 +80,7 @@ type blob struct {
 	// Tier is empty where the account's default applies.
 	Tier     string            `json:"tier,omitempty"`
 	Metadata map[string]string `json:"metadata,omitempty"`
+	Tags     map[string]string `json:"tags,omitempty"`
 	Copy     *copyState        `json:"copy,omitempty"`
 	Blocks   []block           `json:"blocks,omitempty"`
 }

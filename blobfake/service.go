@@ -29,6 +29,9 @@ type Account struct {
 	// "StorageV2".
 	SKU  string
 	Kind string
+	// HNS says that the account was made with a hierarchical namespace, which
+	// only conditions of role assignments ask for.
+	HNS bool
 }
 
 // Accounts finds storage accounts by name. ok is false when there is none.
@@ -49,7 +52,7 @@ type Files interface {
 }
 
 // Deps is everything the service needs. All fields are required but
-// ClientClock and TenantID.
+// Conditions, ClientClock and TenantID.
 type Deps struct {
 	Documents  store.Documents
 	Files      Files
@@ -58,6 +61,9 @@ type Deps struct {
 	Authorizer azure.Authorizer
 	Verifier   azure.TokenVerifier
 	Accounts   Accounts
+	// Conditions tells when Authorizer's decisions need what is stored here;
+	// nil: never.
+	Conditions Conditions
 	// ClientClock is what the dates of SharedKey requests are compared with,
 	// where the clients' clock is not the emulator's; nil: Clock.
 	ClientClock clock.Clock
@@ -76,6 +82,7 @@ type Service struct {
 	authorizer azure.Authorizer
 	verifier   azure.TokenVerifier
 	accounts   Accounts
+	conditions Conditions
 	tenantID   string
 
 	// delegationSecret derives user delegation keys; one per state folder.
@@ -95,7 +102,7 @@ func New(deps Deps) (*Service, error) {
 	}
 	s := &Service{
 		docs: deps.Documents, files: deps.Files, clock: deps.Clock, audit: deps.Audit,
-		authorizer: deps.Authorizer, verifier: deps.Verifier, accounts: deps.Accounts,
+		authorizer: deps.Authorizer, verifier: deps.Verifier, accounts: deps.Accounts, conditions: deps.Conditions,
 		tenantID: deps.TenantID, clients: deps.ClientClock,
 		buffers: sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b }},
 	}

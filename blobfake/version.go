@@ -18,6 +18,7 @@ const (
 	emptyHeaderVersion  version = "2016-05-31"
 	bearerVersion       version = "2017-11-09"
 	sasResourceVersion  version = "2018-11-09"
+	tagsVersion         version = "2019-12-12"
 	challengeVersion    version = "2019-12-12"
 	delegationIDVersion version = "2020-02-10"
 	scopeVersion        version = "2020-12-06"

@@ -3,6 +3,7 @@ package rbac
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -123,6 +124,26 @@ func (a attribute) valuesOf(q question) (values []string, ok bool) {
 		return nil, false
 	}
 	return q.attributes.Attribute(a.name)
+}
+
+// storage says that the attribute is a storage service's to know: of storage,
+// and not part of every question.
+func (a attribute) storage() bool {
+	switch a.name {
+	case accountName, containerName, blobPath, blobPrefix, blobCurrent:
+		return false
+	}
+	return strings.Contains(a.name, "[microsoft.storage/")
+}
+
+// readsStorage reports whether a condition reads such an attribute.
+func (c *condition) readsStorage() bool { return c != nil && c.root != nil && c.root.readsStorage() }
+
+func (n *conditionNode) readsStorage() bool {
+	if c := n.comparison; c != nil && (c.left.storage() || c.right != nil && c.right.storage()) {
+		return true
+	}
+	return slices.ContainsFunc(n.kids, (*conditionNode).readsStorage)
 }
 
 // segment is the name at a place of a storage scope, if what stands before it

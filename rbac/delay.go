@@ -56,6 +56,9 @@ func (x *Index) retireLocked(h *held) bool {
 
 // unlinkLocked takes an assignment out of its principal's list.
 func (x *Index) unlinkLocked(h *held) {
+	if h.condition.readsStorage() {
+		x.storageReaders.Add(-1)
+	}
 	scopes := x.byPrincipal[h.principal]
 	rest := slices.DeleteFunc(scopes[h.scope], func(other *held) bool { return other == h })
 	if scopes[h.scope] = rest; len(rest) == 0 {

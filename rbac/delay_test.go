@@ -82,3 +82,44 @@ func TestDelay(t *testing.T) {
 		t.Errorf("something is left: %d lists, %d retired", len(x.byPrincipal), len(x.retired))
 	}
 }
+
+// TestReadsStorage: a storage service looks nothing up for conditions unless
+// one reads it, and that counts while the assignment is in effect.
+func TestReadsStorage(t *testing.T) {
+	const (
+		tag  = "@Resource[Microsoft.Storage/storageAccounts/blobServices/containers/blobs/tags:Project<$key_case_sensitive$>] StringEquals 'x'"
+		path = "@Resource[Microsoft.Storage/storageAccounts/blobServices/containers/blobs:path] StringLike 'x*'"
+		role = "@Request[Microsoft.Authorization/roleAssignments:PrincipalType] StringEquals 'User'"
+	)
+	c := clock.NewManual(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
+	x := New(BuiltIn())
+	put := func(id, condition string, want bool) {
+		t.Helper()
+		if err := x.Put(Assignment{ID: id, RoleDefinitionID: sbdr, PrincipalID: "p", Scope: acct, Condition: condition}); err != nil {
+			t.Fatal(err)
+		}
+		if got := x.ReadsStorage(); got != want {
+			t.Errorf("after %q: %t", condition, got)
+		}
+	}
+	put("a", "", false)
+	put("b", path+" AND "+role, false)
+	put("c", "!(ActionMatches{'a/b'}) OR ("+path+" AND "+tag+")", true)
+	put("c", path, false)
+	put("c", path+" AND @Resource[Microsoft.Storage/storageAccounts:name] StringEquals @Resource[Microsoft.Storage/storageAccounts/blobServices/containers/metadata:of]", true)
+	put("d", tag, true)
+	x.Delete("c")
+	if !x.ReadsStorage() {
+		t.Error("one is left")
+	}
+	x.SetDelay(c, time.Minute)
+	x.Delete("d")
+	if !x.ReadsStorage() {
+		t.Error("the deleted one is in effect yet")
+	}
+	c.Advance(time.Hour)
+	x.Delete("a")
+	if x.ReadsStorage() {
+		t.Error("none is left")
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/amlocal/amlocal/azure"
@@ -33,6 +34,8 @@ type Index struct {
 	retired     []*held     // deleted, and perhaps in effect yet
 	remember    clock.Clock // of changes of memberships; nil: nothing is
 	history     []memberChange
+
+	storageReaders atomic.Int64 // linked assignments whose condition reads storage
 }
 
 var _ azure.Authorizer = (*Index)(nil)
@@ -241,8 +244,16 @@ func (x *Index) Put(a Assignment) error {
 		x.byScope[h.scope] = make(map[*held]struct{})
 	}
 	x.byScope[h.scope][h] = struct{}{}
+	if h.condition.readsStorage() {
+		x.storageReaders.Add(1)
+	}
 	return nil
 }
+
+// ReadsStorage reports whether the condition of any assignment reads what only
+// a storage service knows: without one, the service need not look it up. It
+// waits for nothing.
+func (x *Index) ReadsStorage() bool { return x.storageReaders.Load() > 0 }
 
 // Delete removes an assignment and reports whether it was there.
 func (x *Index) Delete(id string) bool {

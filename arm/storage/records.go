@@ -75,7 +75,7 @@ func accountOf(rec *arm.Record) Account {
 		Keys:                  [2]string{rec.Secret.String("key1"), rec.Secret.String("key2")},
 		AllowBlobPublicAccess: d.Bool(false, "properties", "allowBlobPublicAccess"),
 		AllowSharedKey:        d.Bool(true, "properties", "allowSharedKeyAccess"),
-		SKU:                   d.String("sku", "name"), Kind: d.String("kind"),
+		SKU:                   d.String("sku", "name"), Kind: d.String("kind"), HNS: d.Bool(false, "properties", "isHnsEnabled"),
 	}
 }
 

@@ -67,6 +67,7 @@ type Account struct {
 	AllowSharedKey        bool
 	SKU                   string
 	Kind                  string
+	HNS                   bool // made with a hierarchical namespace
 }
 
 // Provider is Microsoft.Storage.
