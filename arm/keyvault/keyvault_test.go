@@ -239,6 +239,15 @@ func TestPolicies(t *testing.T) {
 			t.Errorf("%v: %+v", step, v.Policies)
 		}
 	}
+	// A policy for an application on behalf of somebody is not theirs alone.
+	s.Want(http.StatusOK, owner, http.MethodPut, id+"/accessPolicies/add",
+		strings.Replace(policy(`"get"`), `"me"`, `"me","applicationId":"`+armtest.GUID("app")+`"`, 1))
+	if v, _ := known(t, p, "kv0"); len(v.Policies) != 0 {
+		t.Errorf("compound identity: %+v", v.Policies)
+	}
+	if a := s.Want(http.StatusOK, owner, http.MethodGet, id, ""); !strings.Contains(a.Raw, armtest.GUID("app")) {
+		t.Errorf("it is not shown: %s", a.Raw)
+	}
 }
 
 func TestRestart(t *testing.T) {

@@ -92,6 +92,11 @@ func vaultOf(rec *arm.Record) Vault {
 	}
 	for _, raw := range policies(d) {
 		p := arm.Document(raw)
+		if p.String("applicationId") != "" {
+			// It is for the two together, an application on behalf of the
+			// principal; tokens of applications on behalf of users are not here.
+			continue
+		}
 		policy := Policy{TenantID: p.String("tenantId"), ObjectID: p.String("objectId")}
 		for _, name := range list(p, "permissions", "secrets") {
 			if s, ok := name.(string); ok {
