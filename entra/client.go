@@ -43,6 +43,9 @@ func (s *Service) authenticateClient(r *http.Request, form url.Values) (client, 
 		return client{}, errMissingField("client_id")
 	}
 	if _, ok := publicClients[strings.ToLower(id)]; ok {
+		if form.Get("client_secret") != "" || form.Get("client_assertion") != "" {
+			return client{}, errPublicClient()
+		}
 		return client{id: strings.ToLower(id), auth: authPublic, family: true}, nil
 	}
 	c := client{id: id}

@@ -27,6 +27,17 @@ func errNotPublic() *httpx.Error {
 	return invalidClient(7000218, "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.")
 }
 
+// errPublicClient: one that has no secret must not send any.
+func errPublicClient() *httpx.Error {
+	return invalidClient(700025, "Client is public so neither 'client_assertion' nor 'client_secret' should be presented.")
+}
+
+// errGrantShared refuses a grant where the tenant cannot be told from the user.
+func errGrantShared() *httpx.Error {
+	return aadsts(http.StatusBadRequest, "invalid_request", 9001023,
+		"The grant type is not supported over the /common or /consumers endpoints. Please use the /organizations or tenant-specific endpoint.")
+}
+
 // Certificates.
 
 func errAssertionKey(appID, reason, thumbprint string) *httpx.Error {

@@ -66,6 +66,9 @@ func (s *Service) token(w http.ResponseWriter, r *http.Request, d dialect) error
 		s.answerToken(w, r, d, token, delegation{}, form)
 		return nil
 	case grantPassword, grantRefresh, grantDevice, grantDeviceOld, grantCode:
+		if grant == grantPassword && t.segment == "common" && !d.v1 {
+			return errGrantShared()
+		}
 		given, err := s.delegated(r, form, d)
 		if err != nil {
 			return err

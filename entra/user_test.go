@@ -114,6 +114,16 @@ func TestPasswordGrant(t *testing.T) {
 			t.Errorf("%s: %d %s", c.name, a.status, a.raw)
 		}
 	}
+	right := []string{"username", alice.Name, "password", "open sesame"}
+	if a := w.post(t, login+"common/oauth2/v2.0/token", public("password", right...)); a.body["error"] != "invalid_request" || a.number() != 9001023 {
+		t.Errorf("over /common: %d %s", a.status, a.raw)
+	}
+	for _, field := range []string{"client_secret", "client_assertion"} {
+		a := w.post(t, commonToken, public("password", append([]string{field, "something"}, right...)...))
+		if a.status != 401 || a.body["error"] != "invalid_client" || a.number() != 700025 {
+			t.Errorf("a public client with a %s: %d %s", field, a.status, a.raw)
+		}
+	}
 	if a := w.post(t, commonToken, public("password", "scope", "", "username", alice.Name, "password", "open sesame")); part(t, a.body["access_token"].(string), 1)["aud"] != graphURI {
 		t.Errorf("without a scope: %s", a.raw)
 	}
