@@ -159,3 +159,31 @@ func TestTemplatesNeedRights(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestTemplateGUID: a default that is another one each time is one for the whole
+// deployment: what was checked and is shown is what is deployed.
+func TestTemplateGUID(t *testing.T) {
+	covers.C(t, "azure-sdk-for-go", "R-304")
+	l := newLab(t, nil)
+	reader := l.principal("template-guid")
+	done, err := l.owner.deployTemplate(t, "guid", templated(t, `{
+		"$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#", "contentVersion": "1.0.0.0",
+		"parameters": {"reader": {"type": "string"}, "id": {"type": "string", "defaultValue": "[newGuid()]"}, "n": {"type": "int", "defaultValue": 7},
+			"nothing": {"type": "object", "defaultValue": {}}, "text": {"type": "string", "defaultValue": "[[not(evaluated)]"}},
+		"resources": [{"type": "Microsoft.Authorization/roleAssignments", "apiVersion": "2022-04-01", "name": "[parameters('id')]",
+			"properties": {"principalId": "[parameters('reader')]", "principalType": "ServicePrincipal",
+				"roleDefinitionId": "[subscriptionResourceId('Microsoft.Authorization/roleDefinitions', 'acdd72a7-3385-48ef-bd42-f606fba81ae7')]"}}],
+		"outputs": {"id": {"type": "string", "value": "[parameters('id')]"}, "n": {"type": "int", "value": "[parameters('n')]"}, "text": {"type": "string", "value": "[parameters('text')]"}}
+	}`, map[string]any{"reader": reader.oid}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := func(of any, name string) any { return of.(map[string]any)[name].(map[string]any)["value"] }
+	id := shown(done.Properties.Parameters, "id").(string)
+	if len(id) != 36 || shown(done.Properties.Outputs, "id") != id || len(done.Properties.OutputResources) != 1 || !strings.HasSuffix(*done.Properties.OutputResources[0].ID, "/"+id) {
+		t.Errorf("shown %s, deployed %v, %s", id, done.Properties.Outputs, *done.Properties.OutputResources[0].ID)
+	}
+	if shown(done.Properties.Outputs, "n") != 7.0 || shown(done.Properties.Outputs, "text") != "[not(evaluated)]" {
+		t.Errorf("%v", done.Properties.Outputs)
+	}
+}

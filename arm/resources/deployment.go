@@ -135,6 +135,8 @@ func (p *Provider) putDeployment(w http.ResponseWriter, r *arm.Request) error {
 	if err != nil {
 		return err
 	}
+	// The template is read again by the worker, and once more after a restart.
+	want.Parameters = made.template.Settled()
 	payload, err := p.sealWish(r.ID.String(), want)
 	if err != nil {
 		return err

@@ -278,6 +278,18 @@ func (t *Template) Parameters() map[string]any {
 	return out
 }
 
+// Settled are the values in use as New takes them, secure ones too: a default
+// that is another one each time, newGuid(), is evaluated once.
+func (t *Template) Settled() map[string]any {
+	out := map[string]any{}
+	for _, p := range t.parameters {
+		if v, err := t.parameter(t.env, p.name); err == nil { // New has evaluated it
+			out[p.name] = map[string]any{"value": v}
+		}
+	}
+	return out
+}
+
 // Outputs evaluates the outputs of a template whose resources are deployed.
 func (t *Template) Outputs(r Resolver) (map[string]any, error) {
 	e := *t.env
