@@ -5,7 +5,7 @@ RUNNER ?= auto
 ARGS   ?=
 export AMLOCAL_CACHE ?= $(CURDIR)/.cache/amlocal
 
-.PHONY: help build demo test base-image sample-image image bench lint fuzz coverage clean
+.PHONY: help build demo test base-image sample-image image bench lint fuzz test-az-ml coverage clean
 
 help:
 	@echo "make demo [RUNNER=auto|process|docker] [ARGS=--offline]   the documented flow, end to end"
@@ -17,6 +17,7 @@ help:
 	@echo "make bench      measure; writes docs/performance.md"
 	@echo "make lint       golangci-lint"
 	@echo "make fuzz       fuzz every parser, and the property tests with many cases; FUZZTIME=20s CHECKS=20000"
+	@echo "make test-az-ml   opt-in: the how-to with the real ml extension of az, where it is installed"
 	@echo "make coverage   run the tests, write docs/coverage.md"
 	@echo "make clean      remove bin/ and .cache/"
 
@@ -46,6 +47,9 @@ lint:
 
 fuzz:
 	@scripts/fuzz
+
+test-az-ml:
+	@scripts/test-az-ml
 
 coverage:
 	@scripts/coverage

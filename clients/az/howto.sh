@@ -1,13 +1,20 @@
 #!/usr/bin/env bash
 # The how-to's commands, in its order and words.
 #   howto.sh sai|uai ENDPOINT STORAGE_ACCOUNT IDENTITY
-# `az` is on PATH, and signed in. `ml` stands for `az ml`: see ml.py. The last
-# line printed is a JSON object that says how it went.
+# `az` is on PATH, and signed in. `ml` stands for `az ml`: see ml.py; with
+# AZ_ML=extension it is the real one. The last line printed is a JSON object
+# that says how it went.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 exec 3>&1 >&2 # only the report goes to standard output
 
-ml() { "$AML_PYTHON" "$here/ml.py" "$@" | grep -v '^[.]*$' | sed 's/^\.*\([{[]\)/\1/'; }
+ml() {
+	if [ "${AZ_ML:-}" = extension ]; then
+		az ml "$@" -o json
+		return
+	fi
+	"$AML_PYTHON" "$here/ml.py" "$@" | grep -v '^[.]*$' | sed 's/^\.*\([{[]\)/\1/'
+}
 
 kind=$1
 export ENDPOINT_NAME=$2 STORAGE_ACCOUNT_NAME=$3 UAI_NAME=$4
