@@ -12,6 +12,10 @@
 // been read to its end, and only on the way to an instance, so what the front
 // door itself refuses is not mirrored (assumed).
 //
+// Two ways lead to an instance: direct.go for small, ordinary requests, which is
+// fast, and httputil.ReverseProxy for all others. Nobody can tell them apart but
+// by time, and by one thing direct.go names.
+//
 // Kubernetes endpoints are called through their cluster's router, which answers
 // with other codes: kubernetes.go.
 //

@@ -69,6 +69,12 @@ func (s *Service) score(w http.ResponseWriter, r *http.Request) error {
 
 	out := r.WithContext(ctx)
 	defer s.mirrors.watch(out, deployment)()
+	if s.direct.takes(out, c.target.Scheme) {
+		if err := s.direct.serve(ctx, w, out); err != nil {
+			return s.failure(ctx, r, err)
+		}
+		return nil
+	}
 	final := &finalWriter{ResponseWriter: w, front: w.Header().Clone()}
 	s.proxy.ServeHTTP(final, out)
 	if c.err != nil {
@@ -150,7 +156,7 @@ func (s *Service) newProxy() *httputil.ReverseProxy {
 		Rewrite:        rewrite,
 		ModifyResponse: modifyResponse,
 		Transport:      s.transport,
-		BufferPool:     &bufferPool{},
+		BufferPool:     s.direct.buffers,
 		ErrorLog:       s.deps.ErrorLog,
 		ErrorHandler: func(_ http.ResponseWriter, r *http.Request, err error) {
 			callOf(r.Context()).err = err
@@ -208,11 +214,9 @@ func modifyResponse(resp *http.Response) error {
 // redial under load and halve the throughput (wire/runner.md section 4).
 func newTransport(dial func(ctx context.Context, network, address string) (net.Conn, error)) *http.Transport {
 	return &http.Transport{
-		Proxy:       nil, // never the environment's: instances are local
-		DialContext: dial,
-		// Servers drop idle connections on their own (gunicorn after 2 s), and a
-		// POST sent in that moment cannot be repeated. Let go first.
-		IdleConnTimeout:     time.Second,
+		Proxy:               nil, // never the environment's: instances are local
+		DialContext:         dial,
+		IdleConnTimeout:     keepIdle,
 		MaxIdleConns:        0,
 		MaxIdleConnsPerHost: 512,
 		DisableCompression:  true,

@@ -111,6 +111,7 @@ type Service struct {
 	admission *admission
 	transport *http.Transport
 	proxy     *httputil.ReverseProxy
+	direct    *direct
 	mirrors   *mirrors
 	byMode    map[AuthMode]*httpx.Operation
 }
@@ -130,6 +131,7 @@ func New(deps Deps) (*Service, error) {
 		deps.DeniedStatus = http.StatusUnauthorized
 	}
 	s := &Service{deps: deps, admission: newAdmission(deps.Targets.Targets), transport: newTransport(deps.DialContext), byMode: map[AuthMode]*httpx.Operation{}}
+	s.direct = &direct{pool: newInstancePool(deps.DialContext), buffers: &bufferPool{}}
 	s.proxy = s.newProxy()
 	s.mirrors = newMirrors(s)
 	s.handler = httpx.FullDuplex(http.HandlerFunc(s.serve))
@@ -187,6 +189,7 @@ func (s *Service) Quiet(ctx context.Context, deploymentID string, targets []runn
 func (s *Service) Close() error {
 	s.mirrors.close()
 	s.transport.CloseIdleConnections()
+	s.direct.pool.close()
 	return nil
 }
 
