@@ -191,6 +191,7 @@ func TestFederatedAssertion(t *testing.T) {
 		for id, c := range map[string]FederatedCredential{
 			"kube":     {Issuer: issuer, Subject: "system:serviceaccount:ns:sa", Audiences: []string{exchangeURI}},
 			"identity": {Issuer: w.issuerV2(), Subject: userB.ObjectID, Audiences: []string{exchangeURI}},
+			"app":      {Issuer: w.issuerV2(), Subject: principalC.ObjectID, Audiences: []string{exchangeURI}},
 			"unknown":  {Issuer: "https://nobody.example", Subject: "x", Audiences: []string{exchangeURI}},
 		} {
 			c.ID = id
@@ -224,11 +225,16 @@ func TestFederatedAssertion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	app, err := w.Mint(t.Context(), principalC, exchangeURI, MintOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		name, raw string
 		number    float64
 	}{
 		{"E12", kube("one"), 0},
+		{"an application's token", app.Raw, 700236},
 		{"managed identity's token", own.Raw, 0},
 		{"no kid", kube(""), 0},
 		{"E13 another subject", kube("one", "sub", "system:serviceaccount:ns:other"), 700213},

@@ -98,6 +98,10 @@ func (s *Service) checkFederatedAssertion(ctx context.Context, tx store.ReadTx, 
 		return errAssertionSignature(kid).Because(err)
 	}
 	if a.claims.Issuer == s.issuerV2() { // by the clock it was issued by
+		// Of this tenant's tokens only those of managed identities count.
+		if p, ok := s.Principal(tx, a.claims.Subject); !ok || !p.IsManagedIdentity() {
+			return errOwnTokens(a.claims.Issuer)
+		}
 		return a.inTime(s.deps.Clock.Now())
 	}
 	return a.inTime(s.deps.ClientClock.Now())

@@ -75,6 +75,11 @@ func errFederationPart(number int, part, value string) *httpx.Error {
 	return invalidClient(number, "No matching federated identity record found for presented assertion %s '%s'. Check your federated identity credential Subject, Audience and Issuer against the presented assertion.", part, value)
 }
 
+// errOwnTokens: a tenant's own applications and users do not vouch for another.
+func errOwnTokens(issuer string) *httpx.Error {
+	return invalidClient(700236, "Entra ID tokens issued by issuer '%s' may not be used for federated identity credential flows for applications or managed identities registered in this tenant.", issuer)
+}
+
 func errAssertionSignature(kid string) *httpx.Error {
 	return invalidClient(50013, "Assertion failed signature validation. [Reason - The key was not found or does not verify the signature., kid: '%s'.]", kid)
 }
