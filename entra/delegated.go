@@ -12,6 +12,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/amlocal/amlocal/azure"
+	"github.com/amlocal/amlocal/store"
 )
 
 // graphURI is the resource of scopes that name none.
@@ -54,6 +55,14 @@ func (s *Service) delegated(r *http.Request, form url.Values, d dialect) (delega
 		err = s.codeGrant(form, &given)
 	default:
 		err = s.deviceGrant(form, &given)
+	}
+	if err == nil { // a code may have waited for longer than its user was there
+		err = s.deps.Documents.View(r.Context(), func(tx store.ReadTx) error {
+			if _, ok := s.Principal(tx, given.user.ObjectID); !ok {
+				return errUserDeleted(given.user.ObjectID)
+			}
+			return nil
+		})
 	}
 	return given, err
 }

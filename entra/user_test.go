@@ -284,6 +284,13 @@ func TestDeviceCodeGrant(t *testing.T) {
 	if a := w.post(t, login+tid+"/oauth2/devicecode", public("", "grant_type", "", "scope", "", "resource", armURI)); a.body["verification_url"] == nil {
 		t.Errorf("v1: %d %s", a.status, a.raw)
 	}
+
+	device, code = begin()
+	if err := w.ApproveDevice(code, alice); err != nil {
+		t.Fatal(err)
+	}
+	w.update(t, func(tx store.Tx) error { return w.DeletePrincipal(tx, alice.ObjectID) })
+	want(poll(device), "invalid_grant", 500341)
 }
 
 func TestDeviceCodeCredential(t *testing.T) {
