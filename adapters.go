@@ -30,7 +30,8 @@ func (a *accountAdapter) Account(ctx context.Context, name string) (blobfake.Acc
 	return blobfake.Account{
 		Name: acct.Name, ResourceID: acct.ResourceID, Keys: acct.Keys,
 		AllowBlobPublicAccess: acct.AllowBlobPublicAccess, AllowSharedKey: acct.AllowSharedKey, SKU: acct.SKU, Kind: acct.Kind,
-		HNS: acct.HNS,
+		HNS:     acct.HNS,
+		Network: blobfake.Network(acct.Network),
 	}, true, nil
 }
 

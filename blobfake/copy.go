@@ -124,6 +124,9 @@ func (s *Service) permitSource(r, sr *http.Request, from *target) error {
 	if err != nil {
 		return err
 	}
+	if !from.found.Network.admits(r.RemoteAddr) {
+		return errNetwork(from.found.Network)
+	}
 	caller := httpx.Caller(r.Context())
 	sameAccount := from.account == targetOf(r).account
 	switch {

@@ -35,6 +35,6 @@
 // snapshot SAS, user-bound and header-bound user-delegation SAS: refused as
 // failed authentication. The shorthand for blobs of $root (/<blob>) is not
 // known; /$root/<blob> works. A copy's source must be an account of this
-// emulator. Network rules are not evaluated. User delegation keys cannot be
-// revoked. Deleted containers and accounts are gone at once.
+// emulator. User delegation keys cannot be revoked. Deleted containers and
+// accounts are gone at once.
 package blobfake

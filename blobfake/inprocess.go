@@ -123,7 +123,8 @@ func (s *Service) account(ctx context.Context, name string) (Account, error) {
 // ReadAs walks the blobs below a prefix, in name order, as who: with the check
 // and the audit entry of a bearer's Get Blob. Refused, it visits nothing and
 // returns the *httpx.Error a GET would have been answered with. A prefix that
-// matches nothing visits nothing and is no error.
+// matches nothing visits nothing and is no error. The platform is who comes, so
+// the account's network admits it as one of Azure's trusted services.
 //
 // open may be called until ReadAs returns; a blob that was deleted meanwhile is
 // BlobNotFound.
@@ -154,6 +155,9 @@ func (s *Service) ReadAs(ctx context.Context, who azure.Principal, account, cont
 	entry.Decide(d)
 	if !d.Allowed {
 		return errPermissionMismatch()
+	}
+	if !a.Network.trusts() {
+		return errNetwork(a.Network)
 	}
 	type found struct {
 		name string

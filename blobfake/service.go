@@ -32,6 +32,8 @@ type Account struct {
 	// HNS says that the account was made with a hierarchical namespace, which
 	// only conditions of role assignments ask for.
 	HNS bool
+	// Network is from where the blobs may be reached.
+	Network Network
 }
 
 // Accounts finds storage accounts by name. ok is false when there is none.
@@ -124,7 +126,7 @@ func New(deps Deps) (*Service, error) {
 	}
 	s.plane = &httpx.Plane{
 		Name: "blob", Clock: s.clock, Audit: s.audit, Authorizer: creating{s},
-		Authenticate: s.authenticate, Permit: s.permit, Deny: deny, Before: refuseUnsupported, Encode: encodeError,
+		Authenticate: s.authenticate, Permit: s.permit, Deny: deny, Before: before, Encode: encodeError,
 	}
 	rows := s.operations()
 	ops := make([]httpx.Operation, len(rows))

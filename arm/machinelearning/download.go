@@ -77,7 +77,10 @@ func (p *Provider) downloadError(pl *plan, a *asset, place string, err error) er
 		return fmt.Errorf("download %s %s: %w", a.kind, a.name, err)
 	}
 	hint := ""
-	if typed.Status == 403 {
+	switch {
+	case typed.Code == "AuthorizationFailure":
+		hint = fmt.Sprintf(" The network rules of the storage account '%s' let nobody in: put AzureServices into networkAcls.bypass, or let its network be public, and create the deployment again.", a.account)
+	case typed.Status == 403:
 		hint = fmt.Sprintf(" Assign the role Storage Blob Data Reader on the storage account '%s' to the endpoint's identity '%s' (object id %s) and create the deployment again.", a.account, pl.who.Name, pl.who.ObjectID)
 	}
 	return errDownload(a, "The %s '%s' could not be downloaded from %s: %s: %s%s",

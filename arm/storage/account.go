@@ -55,7 +55,7 @@ func check(doc arm.Document) error {
 			return errValues(name)
 		}
 	}
-	return nil
+	return checkNetwork(doc)
 }
 
 // lay puts a request's members upon a stored document; properties are merged

@@ -12,7 +12,7 @@
 // PUT on an existing account keeps the properties and tags it does not mention.
 //
 // Left out: failover and secondary endpoints (the geo-redundant kinds are
-// accepted and have none), customer-managed keys, network rules (stored, not
-// enforced), legal holds and immutability, soft delete, files, queues and
+// accepted and have none), customer-managed keys, rules for subnets and
+// resource instances (stored; they let nobody in), legal holds and immutability, soft delete, files, queues and
 // tables, account and service SAS through ARM.
 package storage

@@ -76,6 +76,7 @@ func accountOf(rec *arm.Record) Account {
 		AllowBlobPublicAccess: d.Bool(false, "properties", "allowBlobPublicAccess"),
 		AllowSharedKey:        d.Bool(true, "properties", "allowSharedKeyAccess"),
 		SKU:                   d.String("sku", "name"), Kind: d.String("kind"), HNS: d.Bool(false, "properties", "isHnsEnabled"),
+		Network: networkOf(d),
 	}
 }
 

@@ -68,6 +68,7 @@ type Account struct {
 	SKU                   string
 	Kind                  string
 	HNS                   bool // made with a hierarchical namespace
+	Network               Network
 }
 
 // Provider is Microsoft.Storage.

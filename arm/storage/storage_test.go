@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -356,7 +357,7 @@ func TestSeedAndRestart(t *testing.T) {
 	}
 	s.WantError(http.StatusConflict, "StorageAccountAlreadyTaken", s.Owner(), http.MethodPut, armtest.OtherGroup+under+"/seeded", plain)
 	again, ok, _ := provider(t, s.Env, removed).Account(t.Context(), "seeded")
-	if !ok || again != account {
+	if !ok || !reflect.DeepEqual(again, account) {
 		t.Errorf("after a restart: %+v", again)
 	}
 	if err := s.Documents.Update(t.Context(), func(tx store.Tx) error {
