@@ -6,11 +6,13 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/authorization/armauthorization/v2"
+	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/storage/armstorage"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"github.com/google/uuid"
 
+	"github.com/amlocal/amlocal/azure"
 	"github.com/amlocal/amlocal/internal/covers"
 )
 
@@ -180,6 +182,39 @@ func TestTagConditionsEndToEnd(t *testing.T) {
 		t.Errorf("the container it names: %v", err)
 	}
 	wantError(t, reads(boxed, "sibling", "hello.txt"), 403, "AuthorizationPermissionMismatch")
-	flat := narrowed("hierarchical", "Storage Blob Data Reader", "@Resource[Microsoft.Storage/storageAccounts:isHnsEnabled] BoolEquals true")
-	wantError(t, reads(flat, "box", "bare"), 403, "AuthorizationPermissionMismatch")
+	const hierarchical = "@Resource[Microsoft.Storage/storageAccounts:isHnsEnabled] BoolEquals true"
+	wantError(t, reads(narrowed("of the lake", "Storage Blob Data Reader", hierarchical), "box", "bare"), 403, "AuthorizationPermissionMismatch")
+	poller, err := l.owner.accounts(t).BeginCreate(t.Context(), groupName, "e2elake", armstorage.AccountCreateParameters{
+		Kind: to.Ptr(armstorage.KindStorageV2), Location: to.Ptr(azure.SeedLocation), SKU: &armstorage.SKU{Name: to.Ptr(armstorage.SKUNameStandardLRS)},
+		Properties: &armstorage.AccountPropertiesCreateParameters{IsHnsEnabled: to.Ptr(true)}}, nil)
+	if _, err := finish(t.Context(), poller, err); err != nil {
+		t.Fatal(err)
+	}
+	lake := l.owner.keyed(t, "e2elake")
+	if _, err := lake.CreateContainer(t.Context(), "box", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := upload(lake, "box", "deep", nil); err != nil {
+		t.Fatal(err)
+	}
+	fisher := l.principal("fisher")
+	if _, err := l.owner.assignments(t).Create(t.Context(), accountID("e2elake"), uuid.NewString(), armauthorization.RoleAssignmentCreateParameters{
+		Properties: &armauthorization.RoleAssignmentProperties{PrincipalID: &fisher.oid, RoleDefinitionID: to.Ptr(l.roleID(t, "Storage Blob Data Reader")),
+			Condition: to.Ptr(hierarchical), ConditionVersion: to.Ptr("2.0")}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fisher.blobs(t, "e2elake").DownloadStream(t.Context(), "box", "deep", nil); err != nil {
+		t.Errorf("in the account with a hierarchical namespace: %v", err)
+	}
+
+	// What a listing includes.
+	lister := narrowed("lister", "Storage Blob Data Reader", "@Request["+of+"/blobs:include] ForAllOfAnyValues:StringEqualsIgnoreCase {'metadata'}")
+	lists := func(include container.ListBlobsInclude) error {
+		_, err := lister.blobs(t, accountOne).NewListBlobsFlatPager("box", &azblob.ListBlobsFlatOptions{Include: include}).NextPage(t.Context())
+		return err
+	}
+	if err := lists(container.ListBlobsInclude{Metadata: true}); err != nil {
+		t.Errorf("with metadata: %v", err)
+	}
+	wantError(t, lists(container.ListBlobsInclude{Metadata: true, Copy: true}), 403, "AuthorizationPermissionMismatch")
 }

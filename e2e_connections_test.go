@@ -44,7 +44,7 @@ func (s *session) custom(t *testing.T, name string, keys, metadata map[string]st
 // TestConnections: a plain read never holds a credential, listsecrets does, and
 // whoever asks needs its own action.
 func TestConnections(t *testing.T) {
-	covers.C(t, sdk, "R-702", "R-703")
+	covers.C(t, sdk, "R-109", "R-321", "R-702", "R-703")
 	l := newLab(t, nil)
 	client := l.owner.connections(t)
 	made, err := client.Create(t.Context(), groupName, wsName, "aoai", armmachinelearning.WorkspaceConnectionPropertiesV2BasicResource{

@@ -416,7 +416,7 @@ func TestKubernetesResources(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	t.Parallel()
-	covers.C(t, sdk, "R-223", "R-615")
+	covers.C(t, sdk, "R-109", "R-223", "R-615")
 	limits, err := ParseLimits(map[string]string{"endpoints": "2", "deployments-per-endpoint": "1", "instances": "2", "request-timeout": "40s", "kubernetes-request-timeout": "60s", "deployments": "2"})
 	if err != nil {
 		t.Fatal(err)

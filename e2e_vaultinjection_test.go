@@ -45,7 +45,7 @@ func quoted(t *testing.T, text string) string {
 // TestVaultInjection: a version of a secret reaches the instance for both kinds
 // of identity with the role on the vault; each failure has the one code.
 func TestVaultInjection(t *testing.T) {
-	covers.C(t, sdk, "R-701", "R-708", "R-709", "R-710", "R-711", "R-713", "R-1054", "R-1055")
+	covers.C(t, sdk, "R-109", "R-701", "R-708", "R-709", "R-710", "R-711", "R-713", "R-1054", "R-1055")
 	l := newLab(t, nil)
 	const vault = azure.SeedKeyVault
 	l.owner.grant(t, l.owner.oid, "Key Vault Secrets Officer", seedVault)

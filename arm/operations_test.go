@@ -210,6 +210,7 @@ func ended(s *armtest.Server, as azure.Principal, url string) armtest.Answer {
 }
 
 func TestBrokenWorkersEndAsFailed(t *testing.T) {
+	covers.R(t, "R-109")
 	for name, worker := range map[string]arm.Worker{
 		"panic": func(context.Context, arm.Job) arm.Outcome { panic("secret detail") },
 		"apply fails": func(context.Context, arm.Job) arm.Outcome {
@@ -235,6 +236,7 @@ func TestBrokenWorkersEndAsFailed(t *testing.T) {
 }
 
 func TestCancelDiscardsTheOutcome(t *testing.T) {
+	covers.R(t, "R-109")
 	e := armtest.New(t)
 	started := make(chan arm.Job, 1)
 	s := e.Serve(slowTypes(e, func(ctx context.Context, job arm.Job) arm.Outcome {

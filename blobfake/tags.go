@@ -3,6 +3,7 @@ package blobfake
 import (
 	"bytes"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -104,13 +105,13 @@ func parseTags(body []byte) (map[string]string, error) {
 	}
 	for {
 		switch token, err := d.Token(); {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return newTags(doc.Sets[0].Tags)
 		case err != nil:
 			return nil, errInvalidXML(err)
 		default:
 			if _, more := token.(xml.StartElement); more {
-				return nil, errInvalidXML(fmt.Errorf("something follows the tags"))
+				return nil, errInvalidXML(errors.New("something follows the tags"))
 			}
 		}
 	}

@@ -274,7 +274,7 @@ func TestCrashMatrix(t *testing.T) {
 	for _, kind := range []string{"docker", "sandbox", "plain"} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			covers.C(t, "azure-sdk-for-go", "R-501", "R-503", "R-1036", "issue-4-crash-matrix")
+			covers.C(t, "azure-sdk-for-go", "R-109", "R-501", "R-503", "R-1036", "issue-4-crash-matrix")
 			l := newLab(t, kind)
 			t.Run("rows", func(t *testing.T) {
 				for n, r := range matrix {
