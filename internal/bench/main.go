@@ -74,6 +74,15 @@ func run(bin, out string, starts int, scenario string, args []string, deploys in
 		}
 	}
 
+	if scenario != "" {
+		fmt.Println("azure-ai-ml")
+		flow, err := pythonFlow(context.Background())
+		if err != nil {
+			return err
+		}
+		results.Client = &flow
+	}
+
 	if deploys > 0 {
 		fmt.Println("deployments")
 		runners := []string{"process"}

@@ -20,6 +20,7 @@ type report struct {
 	Scenario     string
 	ScenarioTook time.Duration
 	ScenarioLog  string
+	Client       *clientFlow
 	Deployed     []deployed
 	Gateway      *gatewayFigures
 	Benchmarks   []string
@@ -47,6 +48,12 @@ func (r report) write(out io.Writer) {
 			slices.Sort(over)
 			fmt.Fprintf(out, "| the same over the script's own imports and init | %s, %s |\n", milliseconds(over[len(over)/2]), milliseconds(over[len(over)-1]))
 		}
+	}
+	if c := r.Client; c != nil && c.Without != "" {
+		fmt.Fprintf(out, "| azure-ai-ml, the system-assigned flow | NOT RUN: %s |\n", c.Without)
+	} else if c != nil {
+		fmt.Fprintf(out, "| azure-ai-ml, the system-assigned flow with a refused and a mended deployment | %.1f s, of which the emulator %.0f ms for %d requests |\n",
+			c.Took.Seconds(), float64(c.Emulator.Microseconds())/1000, c.Requests)
 	}
 	if r.Scenario != "" {
 		fmt.Fprintf(out, "| `scenario run %s`, environment already built, whole command | %.1f s |\n", r.Scenario, r.ScenarioTook.Seconds())
