@@ -31,8 +31,9 @@ type ShellIdentity struct {
 }
 
 // shellOwner begins the name under which msi knows a shell; the object ids of
-// its identities follow.
-const shellOwner = "shell/"
+// its identities follow. Nobody else's name has a colon: that of an instance is
+// endpoint/deployment, and an endpoint may be called shell.
+const shellOwner = "shell:"
 
 // Dialects by which a shell's programs find its identities.
 const (

@@ -4,12 +4,14 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
 
 	"github.com/amlocal/amlocal/azure"
 	"github.com/amlocal/amlocal/internal/covers"
+	"github.com/amlocal/amlocal/internal/httpx"
 )
 
 // TestShellIdentity: a shell gets tokens of its identities and of no others,
@@ -128,5 +130,17 @@ func TestShellIdentity(t *testing.T) {
 	}
 	if status, body := imds(two.Secret, ""); status != 200 || !strings.Contains(body, clients[1]) {
 		t.Errorf("the one that is left: %d %s", status, body)
+	}
+
+	// An endpoint may have any name, and is no shell for it.
+	r, err = http.NewRequestWithContext(httpx.WithInstance(t.Context(), "shell/"+ids["second"]), http.MethodGet,
+		"http://169.254.169.254/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https://management.azure.com", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Metadata", "true")
+	w := httptest.NewRecorder()
+	if l.e.metadata().ServeHTTP(w, r); w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), "outside deployments") {
+		t.Errorf("an endpoint called shell: %d %s", w.Code, w.Body)
 	}
 }
