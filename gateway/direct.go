@@ -74,7 +74,7 @@ func (d *direct) serve(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	head := appendHead(buffer[:0:bufferSize-maxDirect], out, len(sent))
 	message := append(head, sent...) // in place behind the head, unless the head is huge
 
-	c, resp, err := d.ask(ctx, out, message, len(sent) == 0)
+	c, resp, err := d.ask(ctx, out, message, len(sent) == 0) //nolint:bodyclose // it is passed on to its end, or its connection closed
 	if err != nil {
 		return err
 	}
@@ -225,10 +225,9 @@ func (c *instanceConn) exchange(r *http.Request, message []byte) (resp *http.Res
 		return nil, sent, err
 	}
 	for {
-		//nolint:bodyclose // the caller reads it to its end or closes the connection
 		resp, err := http.ReadResponse(c.reader, r)
 		switch {
-		case err == io.ErrUnexpectedEOF && c.read == 0:
+		case errors.Is(err, io.ErrUnexpectedEOF) && c.read == 0:
 			return nil, sent, io.EOF
 		case err != nil:
 			return nil, sent, err
