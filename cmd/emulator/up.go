@@ -77,6 +77,7 @@ func up(ctx context.Context, out io.Writer, config amlocal.Config, d *deployFlag
 	if err := emu.Start(ctx); err != nil {
 		return errors.Join(err, closeEmulator(emu))
 	}
+	relaxCollector()
 	a := emu.Access()
 	announce(out, a, config.Ephemeral)
 	if definitions != nil {
