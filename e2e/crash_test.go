@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -82,6 +83,7 @@ type writers struct {
 	t     *testing.T
 	owner *owner
 	blobs *azblob.Client
+	tried atomic.Int64 // endpoints
 	*ledger
 }
 
@@ -127,7 +129,13 @@ func (w *writers) account(ctx context.Context) {
 	}
 }
 
+// maxEndpoints stays below the hundred a subscription can have.
+const maxEndpoints = 90
+
 func (w *writers) endpoint(ctx context.Context) {
+	if w.tried.Add(1) > maxEndpoints {
+		return
+	}
 	name := fmt.Sprintf("crash-%d", w.next())
 	if _, err := w.owner.endpoint(ctx, name); !w.ok(ctx, err) {
 		return

@@ -82,8 +82,13 @@ func newSite(t *testing.T) *site {
 		if out, err := s.run("down"); err != nil {
 			t.Errorf("down: %v: %s", err, out)
 		}
+		// The emulator's own process ends a moment after it said so.
+		for end := time.Now().Add(10 * time.Second); len(s.processes()) > 0 && time.Now().Before(end); {
+			time.Sleep(50 * time.Millisecond)
+		}
 		for _, pid := range s.processes() {
-			t.Errorf("process %d is left after down", pid)
+			line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+			t.Errorf("process %d is left after down: %q", pid, line)
 		}
 	})
 	return s

@@ -35,13 +35,15 @@ wait_for() {
 		sleep 0.2
 	done
 }
-# role NAME PRINCIPAL SCOPE
+# role NAME PRINCIPAL SCOPE: assigned, unless it is.
 role() {
 	local definition
 	definition=$(curl -sS --fail-with-body -G "$3/providers/Microsoft.Authorization/roleDefinitions" -H "Authorization: Bearer $ARM" \
 		--data-urlencode "api-version=2022-04-01" --data-urlencode "\$filter=roleName eq '$1'" | jq -r '.value[0].id')
-	arm PUT "$3/providers/Microsoft.Authorization/roleAssignments/$(uuid)?api-version=2022-04-01" \
-		"{\"properties\": {\"roleDefinitionId\": \"$definition\", \"principalId\": \"$2\", \"principalType\": \"ServicePrincipal\"}}" >/dev/null
+	local answer
+	answer=$(arm PUT "$3/providers/Microsoft.Authorization/roleAssignments/$(uuid)?api-version=2022-04-01" \
+		"{\"properties\": {\"roleDefinitionId\": \"$definition\", \"principalId\": \"$2\", \"principalType\": \"ServicePrincipal\"}}") ||
+		[ "$(jq -r .error.code <<<"$answer")" = RoleAssignmentExists ]
 }
 shown=$(arm GET "$workspace?$api")
 location=$(jq -r .location <<<"$shown")
