@@ -11,6 +11,7 @@ import (
 
 	"github.com/docker/docker/api/types/image"
 
+	"github.com/amlocal/amlocal"
 	"github.com/amlocal/amlocal/internal/covers"
 	"github.com/amlocal/amlocal/runner/docker"
 )
@@ -60,7 +61,7 @@ func TestPythonBuildContext(t *testing.T) {
 			_ = api.Close()
 		}
 	})
-	l := newInsideLab(t, true)
+	l := newInsideLab(t, amlocal.Config{Runner: "docker", Offline: true}, nil)
 	ctx, cancel := context.WithTimeout(t.Context(), clientTimeout)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, filepath.Join(bin, "python"), script("python", "build.py"), "py-build", folder, "docker/Dockerfile")

@@ -37,6 +37,7 @@ type lab struct {
 var theLab = sync.OnceValues(startLab)
 
 func TestMain(m *testing.M) {
+	amlocal.SandboxAgent()
 	code := m.Run()
 	fail := func(what string, err error) {
 		if err != nil {

@@ -1,8 +1,9 @@
 // What scoring code does with its managed identity, once:
-//   java -cp 'lib/*' Read.java ACCOUNT CONTAINER BLOB [plain]
-// It asks for a token, reads the blob with the SDK and then with the JDK's own
-// HTTP client; with "plain" by that alone. The last line printed is a JSON
-// object: what was read, or status and error code.
+//   java -cp 'lib/*' Read.java ACCOUNT CONTAINER BLOB [WHAT [CLIENT_ID]]
+// It asks for a token (of the user-assigned identity, with its client id), reads
+// the blob with the SDK and then with the JDK's own HTTP client. WHAT is all, or
+// one of sdk, plain and token. The last line printed is a JSON object: what was
+// read, or status and error code.
 
 import com.azure.core.credential.TokenCredential;
 import com.azure.core.credential.TokenRequestContext;
@@ -20,14 +21,18 @@ import java.util.Map;
 public class Read {
     public static void main(String[] args) {
         String url = "https://" + args[0] + ".blob.core.windows.net";
+        String what = args.length > 3 ? args[3] : "all";
         Map<String, Object> report = new LinkedHashMap<>();
         try {
-            TokenCredential credential = new ManagedIdentityCredentialBuilder().build();
+            TokenCredential credential = new ManagedIdentityCredentialBuilder().clientId(args.length > 4 ? args[4] : null).build();
             String token = credential.getTokenSync(new TokenRequestContext().addScopes("https://storage.azure.com/.default")).getToken();
-            if (args.length < 4) {
+            report.put("token", "given");
+            if (what.equals("all") || what.equals("sdk")) {
                 report.put("sdk", sdk(url, args[1], args[2], credential));
             }
-            report.put("plain", plain(url + "/" + args[1] + "/" + args[2], token));
+            if (what.equals("all") || what.equals("plain")) {
+                report.put("plain", plain(url + "/" + args[1] + "/" + args[2], token));
+            }
         } catch (RuntimeException e) {
             report.put("credential", e + " " + e.getCause());
         }

@@ -160,7 +160,7 @@ func (b *Backend) Build(ctx context.Context, env runner.Environment, script bool
 	}
 	if b.sandboxed() {
 		var err error
-		if a.Folders, err = a.needs(ctx); err != nil {
+		if a.Folders, err = a.needs(ctx, b.cfg.StateDir); err != nil {
 			return "", err
 		}
 	}

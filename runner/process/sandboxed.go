@@ -73,7 +73,8 @@ func (b *Backend) Isolation() string {
 }
 
 // needs are the folders an interpreter or a program needs beside /usr.
-func (a artifact) needs(ctx context.Context) ([]string, error) {
+// None of them is private, above or in it.
+func (a artifact) needs(ctx context.Context, private string) ([]string, error) {
 	if a.Python != "" {
 		return pythonFolders(ctx, a.Python)
 	}
@@ -91,8 +92,11 @@ func (a artifact) needs(ctx context.Context) ([]string, error) {
 		if _, value, ok := strings.Cut(arg, "="); ok && strings.HasPrefix(arg, "-") {
 			arg = value
 		}
-		if filepath.IsAbs(arg) && exists(arg) && !holdsPrivate(arg) {
-			folders = append(folders, arg)
+		for _, path := range filepath.SplitList(arg) { // a class path is a list, its folders of jars end in a star
+			path = strings.TrimSuffix(path, "/*")
+			if filepath.IsAbs(path) && exists(path) && !holdsPrivate(path, private) && !slices.Contains(folders, path) {
+				folders = append(folders, path)
+			}
 		}
 	}
 	return folders, nil
@@ -149,10 +153,26 @@ func pythonFolders(ctx context.Context, python string) ([]string, error) {
 	return folders, nil
 }
 
-// holdsPrivate says that a folder is the user's home or lies above it.
-func holdsPrivate(dir string) bool {
+// holdsPrivate says that a path is the user's home or lies above it, or is above
+// or in the private folder, by whatever links.
+func holdsPrivate(path, private string) bool {
+	path = followed(path)
+	if private = followed(private); within(private, path) || within(path, private) {
+		return true
+	}
 	home, err := os.UserHomeDir()
-	return err == nil && (dir == "/" || home == dir || strings.HasPrefix(home, strings.TrimSuffix(dir, "/")+"/"))
+	return err == nil && (within(home, path) || within(followed(home), path))
+}
+
+func within(path, dir string) bool {
+	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
+}
+
+func followed(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	return filepath.Clean(path)
 }
 
 // enter starts the instance in a sandbox and serves it.

@@ -213,6 +213,46 @@ func TestSandboxPaths(t *testing.T) {
 	}
 }
 
+// What a command names is seen inside, also in a class path; what is private is not.
+func TestSandboxShowsWhatTheCommandNames(t *testing.T) {
+	dir, state := t.TempDir(), t.TempDir()
+	for _, name := range []string{"jars", "classes"} {
+		if err := firstError(os.Mkdir(filepath.Join(dir, name), 0o755), os.WriteFile(filepath.Join(dir, name, "a"), []byte("in "+name+"\n"), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	secret, link := filepath.Join(state, "secret"), filepath.Join(dir, "link")
+	if err := firstError(os.WriteFile(secret, []byte("the state's secret\n"), 0o644), os.Symlink(secret, link)); err != nil {
+		t.Fatal(err)
+	}
+	b := backend(t, boxed(t, process.Config{StateDir: state, Images: map[string][]string{"own": {
+		"sh", "-c", `for d in $(echo "$1" | tr ':*' ' .'); do cat $d/a; done; cat "$2" "$3"; ls -A "$4" | sed 's/^/state: /'`, "sh",
+		filepath.Join(dir, "jars", "*") + ":" + filepath.Join(dir, "classes"), secret, link, state,
+	}}}, nil))
+	out := &runnertest.Output{}
+	artifact, err := b.Build(t.Context(), runner.Environment{Image: "own"}, false, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i, err := b.Start(t.Context(), runner.InstanceSpec{Spec: runner.Spec{Scoring: runner.Route{Port: 80}}, InstanceID: "i1", Artifact: artifact, Log: out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-i.Done()
+	if got := out.String(); !strings.Contains(got, "in jars\n") || !strings.Contains(got, "in classes\n") || strings.Contains(got, "the state's secret") || strings.Contains(got, "state: secret") {
+		t.Error(got)
+	}
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func TestSandboxedScoringScript(t *testing.T) {
 	covers.C(t, "azureml-inference-server-http", "R-503", "R-518", "R-519", "R-520", "R-521", "R-1036")
 	m := pythonManager(t, pythonBackend(t, boxed(t, process.Config{}, nil)))

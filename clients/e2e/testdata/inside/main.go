@@ -1,10 +1,11 @@
-// Command inside is the server of a test's container: it runs, when it is asked
-// to, the client the container holds, with some of its variables taken away, and
+// Command inside is the server of a test's container or process: it runs, when it
+// is asked to, the client it was started with, some of its variables changed, and
 // answers what the client printed. As `inside read` it is such a client itself; as
 // `inside env|get|dial|resolve` it tells what else can be seen and reached.
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,7 +35,8 @@ func main() {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /health", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("POST /score", score)
-	server := &http.Server{Addr: ":8080", Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	port := cmp.Or(os.Getenv("AMLOCAL_PORT_8080"), "8080") // a plain process has no port 8080 of its own
+	server := &http.Server{Addr: ":" + port, Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	fmt.Fprintln(os.Stderr, server.ListenAndServe())
 	os.Exit(1)
 }
@@ -99,7 +101,8 @@ func act(ctx context.Context, args []string) map[string]string {
 // score runs this program's arguments, and those of the request after them.
 func score(w http.ResponseWriter, r *http.Request) {
 	var ask struct {
-		Args, Unset []string
+		Args   []string
+		Change []string // variables: NAME=value, or NAME alone to take it away
 	}
 	if err := json.NewDecoder(r.Body).Decode(&ask); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
@@ -109,7 +112,12 @@ func score(w http.ResponseWriter, r *http.Request) {
 	cmd := exec.CommandContext(r.Context(), argv[0], argv[1:]...)
 	cmd.Stderr = os.Stderr
 	for _, kv := range os.Environ() {
-		if name, _, _ := strings.Cut(kv, "="); !slices.Contains(ask.Unset, name) {
+		if name, _, _ := strings.Cut(kv, "="); !slices.Contains(ask.Change, name) {
+			cmd.Env = append(cmd.Env, kv)
+		}
+	}
+	for _, kv := range ask.Change {
+		if strings.Contains(kv, "=") { // of two the last counts
 			cmd.Env = append(cmd.Env, kv)
 		}
 	}
@@ -125,7 +133,14 @@ func score(w http.ResponseWriter, r *http.Request) {
 func read(ctx context.Context, args []string) map[string]string {
 	report := map[string]string{}
 	url := "https://" + args[0] + ".blob.core.windows.net/"
-	cred, err := azidentity.NewManagedIdentityCredential(nil)
+	what, options := "all", &azidentity.ManagedIdentityCredentialOptions{}
+	if len(args) > 3 {
+		what = args[3]
+	}
+	if len(args) > 4 {
+		options.ID = azidentity.ClientID(args[4])
+	}
+	cred, err := azidentity.NewManagedIdentityCredential(options)
 	if err != nil {
 		report["credential"] = err.Error()
 		return report
@@ -135,32 +150,36 @@ func read(ctx context.Context, args []string) map[string]string {
 		report["credential"] = err.Error()
 		return report
 	}
-	if len(args) < 4 {
+	report["token"] = "given"
+	if what == "all" || what == "sdk" {
 		report["sdk"] = bySDK(ctx, url, args, cred)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+args[1]+"/"+args[2], nil)
-	if err != nil {
-		report["plain"] = err.Error()
-		return report
+	if what == "all" || what == "plain" {
+		report["plain"] = plainly(ctx, url+args[1]+"/"+args[2], token.Token)
 	}
-	req.Header.Set("Authorization", "Bearer "+token.Token)
+	return report
+}
+
+func plainly(ctx context.Context, url, token string) string {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err.Error()
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
 	req.Header.Set("x-ms-version", "2023-11-03")
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		report["plain"] = err.Error()
-		return report
+		return err.Error()
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	switch {
 	case err != nil:
-		report["plain"] = err.Error()
+		return err.Error()
 	case resp.StatusCode != http.StatusOK:
-		report["plain"] = fmt.Sprintf("%d %s", resp.StatusCode, resp.Header.Get("x-ms-error-code"))
-	default:
-		report["plain"] = string(text)
+		return fmt.Sprintf("%d %s", resp.StatusCode, resp.Header.Get("x-ms-error-code"))
 	}
-	return report
+	return string(text)
 }
 
 func bySDK(ctx context.Context, url string, args []string, cred azcore.TokenCredential) string {

@@ -13,8 +13,13 @@ def init():
 
 def run(raw):
     ask = json.loads(raw)
-    taken = {name: os.environ.pop(name) for name in ask["unset"] if name in os.environ}
+    before = dict(os.environ)
     try:
+        for name, _, value in (change.partition("=") for change in ask["change"]):
+            os.environ.pop(name, None)
+            if value:
+                os.environ[name] = value
         return read(*ask["args"])
     finally:
-        os.environ.update(taken)
+        os.environ.clear()
+        os.environ.update(before)
