@@ -100,6 +100,10 @@ func parseWish(scope string) (w wish, err error) {
 		if w.resource != "" && w.resource != resource {
 			return wish{}, errSeveralResources(scope)
 		}
+		// Azure's own resources have one permission; Graph's are not told apart.
+		if resource != graphURI && permission != ".default" && permission != "user_impersonation" {
+			return wish{}, errNoSuchPermission(permission, resource)
+		}
 		w.resource = resource
 		w.permissions = append(w.permissions, permission)
 	}

@@ -119,6 +119,12 @@ func errScopeInvalid(scope string) *httpx.Error {
 		"The provided request must include a 'scope' input parameter. The provided value for the input parameter 'scope' is not valid. The scope %s is not valid.", scope)
 }
 
+// errNoSuchPermission refuses a permission the resource does not have.
+func errNoSuchPermission(permission, resource string) *httpx.Error {
+	return aadsts(http.StatusBadRequest, "invalid_client", 650053,
+		"The application asked for scope '%s' that doesn't exist on the resource '%s'. Contact the app vendor.", permission, resource)
+}
+
 // errNoPrincipal: the identity was deleted. The wording is ours.
 func errNoPrincipal(p azure.Principal) *httpx.Error {
 	return aadsts(http.StatusBadRequest, "invalid_request", 700016,

@@ -124,6 +124,9 @@ func TestPasswordGrant(t *testing.T) {
 			t.Errorf("a public client with a %s: %d %s", field, a.status, a.raw)
 		}
 	}
+	if a := w.post(t, commonToken, public("password", append([]string{"scope", armURI + "/nonsense"}, right...)...)); a.status != 400 || a.number() != 650053 {
+		t.Errorf("a permission that does not exist: %d %s", a.status, a.raw)
+	}
 	if a := w.post(t, commonToken, public("password", "scope", "", "username", alice.Name, "password", "open sesame")); part(t, a.body["access_token"].(string), 1)["aud"] != graphURI {
 		t.Errorf("without a scope: %s", a.raw)
 	}

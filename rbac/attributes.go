@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -163,7 +162,7 @@ func (k kind) literal(text string) bool {
 	var err error
 	switch k {
 	case boolean:
-		_, err = strconv.ParseBool(text)
+		return strings.EqualFold(text, "true") || strings.EqualFold(text, "false")
 	case dateTime:
 		_, err = time.Parse(time.RFC3339Nano, text)
 	}

@@ -97,7 +97,7 @@ func TestBlobConditions(t *testing.T) {
 	}
 	for _, strange := range []string{
 		"@Principal[a:b] StringEquals 'x'", name + " NumericEquals 3", name + " StringEquals {'a', 'b'}",
-		"@Environment[UtcNow] DateTimeGreaterThan 'soon'", current + " BoolEquals perhaps", current + " StringEquals 'true'",
+		"@Environment[UtcNow] DateTimeGreaterThan 'soon'", current + " BoolEquals perhaps", current + " BoolNotEquals 1", current + " StringEquals 'true'",
 		name + " StringEquals " + current, name + " ForSomeValues:StringEquals {'a'}", tag + "Project] StringEquals 'x'",
 		"ForAllOfAllValues:" + name + " StringEquals 'x'",
 	} {

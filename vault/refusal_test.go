@@ -131,6 +131,10 @@ func TestPoliciesAndRolesDoNotMix(t *testing.T) {
 	// A role at a vault with policies, a policy in a vault with roles.
 	w.grant(bob, "Key Vault Administrator", vaultID+byRule)
 	w.vaults[byRoles].Policies = []Policy{{TenantID: tenant, ObjectID: bob.ObjectID, Secrets: []string{"all"}}}
+	// "all" is not purging.
+	w.set(byRule, "gone", "x")
+	w.want(http.StatusOK, alice, http.MethodDelete, byRule, "/secrets/gone", "")
+	w.want(http.StatusForbidden, alice, http.MethodDelete, byRule, "/deletedsecrets/gone", "")
 	for _, vault := range []string{byRoles, byRule} {
 		w.want(http.StatusForbidden, bob, http.MethodGet, vault, "/secrets/there", "")
 	}

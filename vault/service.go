@@ -19,7 +19,7 @@ type Policy struct {
 	TenantID string
 	// ObjectID is a principal's or a group's.
 	ObjectID string
-	// Secrets are the secret permissions, in any letter case; "all" is all.
+	// Secrets are the secret permissions, in any letter case; "all" is all but purge.
 	Secrets []string
 }
 
