@@ -127,8 +127,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Listen == "" {
 		c.Listen = "127.0.0.1"
 	}
-	if _, err := netip.ParseAddr(c.Listen); err != nil {
-		return c, fmt.Errorf("--listen %q is not an IP address", c.Listen)
+	// Its own clients go to 127.0.0.1, whatever else it listens on.
+	if ip, err := netip.ParseAddr(c.Listen); err != nil || ip != netip.AddrFrom4([4]byte{127, 0, 0, 1}) && !ip.IsUnspecified() {
+		return c, fmt.Errorf("--listen %q: it takes 127.0.0.1, or 0.0.0.0 or :: for all addresses", c.Listen)
 	}
 	switch c.Runner {
 	case "":

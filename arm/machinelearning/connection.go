@@ -128,7 +128,11 @@ func (p *Provider) writeConnection(w http.ResponseWriter, r *arm.Request, doc ar
 			rec = &arm.Record{ID: r.ID.String(), Type: connectionType}
 		}
 		wanted.plain["createdByWorkspaceArmId"] = ws.ID
+		kept := rec.Document["tags"]
 		rec.Document = arm.Document{"properties": map[string]any(wanted.plain)}
+		if r.Method == http.MethodPatch && kept != nil {
+			rec.Document["tags"] = kept
+		}
 		if tags := doc.Object("tags"); tags != nil {
 			rec.Document["tags"] = map[string]any(tags)
 		}
