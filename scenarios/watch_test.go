@@ -165,6 +165,10 @@ func TestWatch(t *testing.T) {
 	uploads := strings.Count(w.out.String(), "uploaded ")
 	w.write("blue.yml", strings.Replace(watchedDeployment, "ANSWER: one", "ANSWER: two", 1))
 	w.waitFor("two")
+	// It answers before its deployment is reported.
+	for end := time.Now().Add(30 * time.Second); strings.Count(w.out.String(), "update deployment") == 0 && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+	}
 	if got := strings.Count(w.out.String(), "uploaded "); got != uploads {
 		t.Errorf("a changed definition made %d uploads:\n%s", got-uploads, w.out)
 	}
