@@ -16,6 +16,9 @@ type Tracked struct {
 	Type, Name string
 	Documents  store.Documents
 	Clock      clock.Clock
+	// Created is the status a new one is answered with; 0: 200, for of 201 some
+	// clients expect polling headers.
+	Created int
 	// Check refuses a name or a body; may be nil.
 	Check func(name string, doc Document) error
 	// Fill sets what the service decides, when a record is made and at every
@@ -57,6 +60,7 @@ func (t *Tracked) put(w http.ResponseWriter, r *Request) error {
 		delete(doc, name)
 	}
 	location := CanonicalLocation(doc.String("location"))
+	status := http.StatusOK
 	var rec *Record
 	err = t.Documents.Update(r.Context(), func(tx store.Tx) error {
 		var exists bool
@@ -75,6 +79,9 @@ func (t *Tracked) put(w http.ResponseWriter, r *Request) error {
 			return LocationRequired()
 		default:
 			rec = &Record{ID: r.ID.String(), Type: t.Type, CreatedAt: now, CreatedBy: r.Author()}
+			if t.Created != 0 {
+				status = t.Created
+			}
 		}
 		// What the service decided stays where the client does not say else.
 		doc["properties"] = map[string]any(Document(have.Object("properties")).Merge(doc.Object("properties")))
@@ -86,8 +93,7 @@ func (t *Tracked) put(w http.ResponseWriter, r *Request) error {
 	if err != nil {
 		return err
 	}
-	// 200 in every case: of 201 some clients expect polling headers.
-	return Reply(w, http.StatusOK, rec.Body())
+	return Reply(w, status, rec.Body())
 }
 
 func (t *Tracked) keep(tx store.Tx, rec *Record) error {

@@ -6,7 +6,6 @@ import (
 
 	"github.com/amlocal/amlocal/arm"
 	"github.com/amlocal/amlocal/internal/clock"
-	"github.com/amlocal/amlocal/internal/httpx"
 	"github.com/amlocal/amlocal/store"
 )
 
@@ -41,24 +40,15 @@ func New(deps Deps) (*Provider, error) {
 	return &Provider{deps: deps}, nil
 }
 
-// Types is the operation table, the same for both types.
+// Types is the operation table, the same for both types: clusters are records.
 func (p *Provider) Types() []arm.Type {
 	var types []arm.Type
 	for _, name := range []string{ManagedClusters, ConnectedClusters} {
-		row := func(operation, method, action string, on arm.Target, serve func(http.ResponseWriter, *arm.Request) error) arm.Row {
-			return arm.Row{Operation: httpx.Operation{Name: "kubernetes." + operation, Method: method, Action: name + action, MaxBody: maxBody}, On: on, Serve: serve}
+		clusters := &arm.Tracked{
+			Type: name, Name: "kubernetes", Documents: p.deps.Documents, Clock: p.deps.Clock, Check: checkName, Created: http.StatusCreated,
+			Remove: func(tx store.Tx, rec *arm.Record) error { return p.deps.Assignments.RemoveUnder(tx, rec.ID) },
 		}
-		list := row("ListClusters", http.MethodGet, "/read", arm.Collection, p.list)
-		list.Filtered = true
-		types = append(types, arm.Type{Name: name, Rows: []arm.Row{
-			row("PutCluster", http.MethodPut, "/write", arm.Resource, p.put),
-			row("GetCluster", http.MethodGet, "/read", arm.Resource, p.get),
-			row("DeleteCluster", http.MethodDelete, "/delete", arm.Resource, p.delete),
-			list,
-		}})
+		types = append(types, arm.Type{Name: name, Rows: clusters.Rows()})
 	}
 	return types
 }
-
-// maxBody is ARM's own limit.
-const maxBody = 4 << 20
