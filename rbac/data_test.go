@@ -25,7 +25,8 @@ type factRole struct {
 }
 
 // TestBuiltInDataFollowsFacts writes the embedded file (-update) or checks that
-// it is what -facts would give; without the facts it checks the form only.
+// it is what -facts would give. It is for whoever renews the roles: the facts are
+// not in the repository. What lies in it is checked by the tests below.
 //
 //	go test ./rbac -run BuiltInData -update -facts DIR
 func TestBuiltInDataFollowsFacts(t *testing.T) {

@@ -85,7 +85,7 @@ func FuzzPattern(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, pattern, action string) {
 		if len(pattern) > 24 || len(action) > 40 || !isASCII(pattern) || !isASCII(action) {
-			t.Skip()
+			return // slowMatch would take for ever, and knows ASCII only
 		}
 		if got, want := compileGlob(pattern).match(lower(action)), slowMatch(pattern, action); got != want {
 			t.Errorf("%q on %q: %t, want %t", pattern, action, got, want)

@@ -278,6 +278,9 @@ func TestCrashMatrix(t *testing.T) {
 			l := newLab(t, kind)
 			t.Run("rows", func(t *testing.T) {
 				for n, r := range matrix {
+					if r.cannot[kind] != "" {
+						continue // this back end has no such fault, for the reason in the row
+					}
 					t.Run(r.name, func(t *testing.T) {
 						t.Parallel()
 						l.run(t, r, fmt.Sprintf("crash-%02d", n))
@@ -295,9 +298,6 @@ var hoarding sync.Mutex
 
 // run is one row.
 func (l *lab) run(t *testing.T, r row, endpoint string) {
-	if why := r.cannot[l.kind]; why != "" {
-		t.Skipf("there is no such row on this back end: %s", why)
-	}
 	if l.kind == "docker" {
 		if r.python && !docker.HasImages(t.Context(), "", "amlocal/python") {
 			covers.NotRun(t, "scoring scripts in containers", "the engine has no base image; make base-image")
