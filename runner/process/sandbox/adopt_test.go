@@ -113,13 +113,16 @@ func TestAdoptEnds(t *testing.T) {
 		folder, pid, _ := keptBox(t, "count", nil)
 		p, _ := adopted(t, folder, pid)
 		defer p.Close()
-		eventually(t, "it can be told to end", func() bool {
-			c, err := p.DialContext(t.Context(), 5002)
-			if err == nil {
-				_ = c.Close()
-			}
+		var c net.Conn
+		eventually(t, "it can be told to end", func() (ok bool) {
+			var err error
+			c, err = p.DialContext(t.Context(), 5002)
 			return err == nil
 		})
+		defer func() { _ = c.Close() }()
+		if _, err := c.Write([]byte{'x'}); err != nil {
+			t.Fatal(err)
+		}
 		if code := p.Wait(); code != 7 {
 			t.Errorf("code %d, want 7", code)
 		}
