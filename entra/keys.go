@@ -56,9 +56,18 @@ type keyring struct {
 	clock clock.Clock
 	ready chan struct{}
 
-	mu   sync.Mutex
-	keys []signingKey // the first signs, the second is the next to
-	err  error
+	mu      sync.Mutex
+	keys    []signingKey // the first signs, the second is the next to
+	revoked int
+	err     error
+}
+
+// revocations counts how often all keys but the next one were revoked. What is
+// signed after the count was read is signed by a key that this many left.
+func (k *keyring) revocations() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.revoked
 }
 
 // wait returns the published keys, of which the first signs.
@@ -149,6 +158,9 @@ func (k *keyring) rotate(ctx context.Context, overlap time.Duration) error {
 		return err
 	}
 	k.keys = keys
+	if overlap == 0 {
+		k.revoked++
+	}
 	return nil
 }
 

@@ -82,8 +82,13 @@ type MintOptions struct {
 	Methods  []string
 }
 
-// tokenKey is what an issued managed identity token is remembered under.
-type tokenKey struct{ objectID, appID, resourceID, resource string }
+// tokenKey is what an issued managed identity token is remembered under. With
+// the revocations of keys that went before it, a token signed before one is
+// never found after it, however late it was put there.
+type tokenKey struct {
+	objectID, appID, resourceID, resource string
+	revocations                           int
+}
 
 // ManagedIdentityToken gives the token of a managed identity for a resource,
 // whose spelling becomes the audience byte for byte. One token is handed out
@@ -96,11 +101,11 @@ func (s *Service) ManagedIdentityToken(ctx context.Context, p azure.Principal, r
 	if err != nil {
 		return azure.Token{}, err
 	}
-	key := tokenKey{fold(stored.ObjectID), stored.AppID, stored.ResourceID, resource}
+	key := tokenKey{fold(stored.ObjectID), stored.AppID, stored.ResourceID, resource, s.keys.revocations()}
 	if token, ok := s.fresh(key); ok {
 		return token, nil
 	}
-	v, err, _ := s.minting.Do(fmt.Sprintf("%q", key), func() (any, error) {
+	v, err, _ := s.minting.Do(fmt.Sprintf("%#v", key), func() (any, error) {
 		if token, ok := s.fresh(key); ok {
 			return token, nil
 		}

@@ -47,7 +47,7 @@ func (s *Service) RotateKeys(ctx context.Context, revoke bool) error {
 	if err := s.keys.rotate(ctx, overlap); err != nil {
 		return err
 	}
-	if revoke { // nobody is handed a token that is refused
+	if revoke { // nobody finds them any more
 		s.issued.drop(func(tokenKey) bool { return true })
 	}
 	return nil
