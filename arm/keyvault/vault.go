@@ -24,9 +24,6 @@ func (p *Provider) putVaultRequest(w http.ResponseWriter, r *arm.Request) error 
 	if err := check(doc); err != nil {
 		return err
 	}
-	if err := p.mayChangeModel(r, doc); err != nil {
-		return err
-	}
 	var rec *arm.Record
 	err = p.deps.Documents.Update(r.Context(), func(tx store.Tx) error {
 		old, exists, err := arm.Get(tx, r.ID.String())
@@ -34,6 +31,9 @@ func (p *Provider) putVaultRequest(w http.ResponseWriter, r *arm.Request) error 
 		case err != nil:
 			return err
 		case exists:
+			if err := mayChangeModel(r, old.Document, doc); err != nil {
+				return err
+			}
 			rec, err = p.replace(r, old, doc)
 		case recovering:
 			rec, err = p.recover(tx, r)
@@ -113,16 +113,14 @@ func irreversible(have, want arm.Document) error {
 }
 
 // mayChangeModel asks for the permission that a change of the permission model
-// needs. An absent property leaves the model alone.
-func (p *Provider) mayChangeModel(r *arm.Request, doc arm.Document) error {
-	v, given := doc.Get("properties", "enableRbacAuthorization")
-	want, isBool := v.(bool)
-	if !given || !isBool {
+// needs. An absent property leaves the model alone. It is asked within the
+// transaction that writes: have is what the change is made to.
+func mayChangeModel(r *arm.Request, have, want arm.Document) error {
+	const model = "enableRbacAuthorization"
+	v, given := want.Get("properties", model)
+	roles, isBool := v.(bool)
+	if !given || !isBool || roles == have.Bool(false, "properties", model) {
 		return nil
-	}
-	have, ok, err := p.Vault(r.Context(), r.Name)
-	if err != nil || !ok || !strings.EqualFold(have.ResourceID, r.ID.String()) || have.RBAC == want {
-		return err
 	}
 	return r.Require(azure.Check{Action: permissionModel, Scope: r.ID.String()})
 }
@@ -138,10 +136,10 @@ func (p *Provider) patchVault(w http.ResponseWriter, r *arm.Request) error {
 	if err := check(doc); err != nil {
 		return err
 	}
-	if err := p.mayChangeModel(r, doc); err != nil {
-		return err
-	}
 	rec, err := p.change(r, r.ID, func(rec *arm.Record) error {
+		if err := mayChangeModel(r, rec.Document, doc); err != nil {
+			return err
+		}
 		if err := irreversible(rec.Document, doc); err != nil {
 			return err
 		}
