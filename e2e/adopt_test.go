@@ -78,6 +78,10 @@ func TestTakeOver(t *testing.T) {
 	if before.Text != helloText || before.variable("MSI_SECRET") == "" {
 		t.Fatalf("%+v", before)
 	}
+	// What they were made of need not be there any more.
+	if _, err := o.envs.Delete(t.Context(), group, workspace, "instance", "1", nil); err != nil {
+		t.Fatal(err)
+	}
 	mine, other := s.agent(t, "stays"), s.agent(t, "goes")
 
 	for round := range 3 {

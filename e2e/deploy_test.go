@@ -73,6 +73,18 @@ func (o *owner) model(t *testing.T) string {
 	return *made.ID
 }
 
+// dropAssets deletes what a deployment was made of, as far as it is there: in
+// Azure the deployment goes on.
+func (o *owner) dropAssets(t *testing.T, environment string) {
+	t.Helper()
+	if _, err := o.envs.Delete(t.Context(), group, workspace, environment, "1", nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.models.Delete(t.Context(), group, workspace, "regression", "1", nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // deploy makes the deployment blue; model may be "".
 func (o *owner) deploy(ctx context.Context, endpoint, environment, model string, env map[string]*string) error {
 	probe := &armmachinelearning.ProbeSettings{InitialDelay: to.Ptr("PT0.01S"), Period: to.Ptr("PT0.05S"), FailureThreshold: to.Ptr[int32](400)}

@@ -27,7 +27,7 @@ import (
 )
 
 // TestRestartContainers takes a deployment in a container through kill, up,
-// kill and down.
+// kill and down, its model and environment deleted.
 func TestRestartContainers(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
@@ -53,6 +53,7 @@ func TestRestartContainers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	o.dropAssets(t, "goscorer")
 	key := o.key(t, "restart")
 	want := s.scoreSoon("restart", key)
 	log := o.logs(t, "restart")

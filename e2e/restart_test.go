@@ -15,6 +15,7 @@ import (
 )
 
 // TestRestart takes a deployment through kill, up, kill, down, up, down and up.
+// Its model and environment were deleted in the workspace meanwhile.
 func TestRestart(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		covers.NotRun(t, "restarts with deployments", "processes are looked up in /proc")
@@ -35,6 +36,7 @@ func TestRestart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	o.dropAssets(t, "goscorer")
 	key := o.key(t, "restart")
 	want := s.scoreSoon("restart", key)
 	log := o.logs(t, "restart")

@@ -50,7 +50,7 @@ func (p *Provider) deploy(ctx context.Context, job arm.Job) arm.Outcome {
 		if err != nil {
 			return err
 		}
-		if pl, err = p.plan(tx, rec, rec.Document, job.ID); err == nil && pl.kubernetes() {
+		if pl, err = p.plan(tx, rec, job.ID); err == nil && pl.kubernetes() {
 			err = checkSize(tx, pl)
 		}
 		return err
@@ -103,6 +103,9 @@ func (p *Provider) deployed(tx store.Tx, pl *plan) error {
 	if err := p.keepInjected(rec, pl); err != nil {
 		return err
 	}
+	if err := keepSources(rec, pl); err != nil {
+		return err
+	}
 	if old != "" && old != pl.revision {
 		dir := p.revisionDir(pl.id, old)
 		tx.OnCommit(func() { _ = os.RemoveAll(dir) }) // swept with the deployment otherwise
@@ -132,7 +135,26 @@ func (p *Provider) deployFailed(tx store.Tx, id string) error {
 	return p.setState(tx, id, stateFailed)
 }
 
-func (p *Provider) plan(tx store.ReadTx, rec *arm.Record, doc arm.Document, revision string) (*plan, error) {
+// plan is what a deployment operation is going to do.
+func (p *Provider) plan(tx store.ReadTx, rec *arm.Record, revision string) (*plan, error) {
+	pl, err := p.planOf(tx, rec, rec.Document, revision)
+	if err != nil {
+		return nil, err
+	}
+	return pl, p.resolveSources(tx, pl)
+}
+
+// servingPlan is the plan of the revision that serves.
+func (p *Provider) servingPlan(tx store.ReadTx, rec *arm.Record) (*plan, error) {
+	pl, err := p.planOf(tx, rec, activeOf(rec), rec.Secret.String("revision"))
+	if err != nil {
+		return nil, err
+	}
+	return pl, p.openSources(tx, rec, pl)
+}
+
+// planOf is a plan without what the deployment is made of.
+func (p *Provider) planOf(tx store.ReadTx, rec *arm.Record, doc arm.Document, revision string) (*plan, error) {
 	id := rec.ResourceID()
 	pl := &plan{id: id, doc: doc.Clone(), revision: revision, dir: p.revisionDir(id, revision), sealed: rec.Secret.String(injectedMember)}
 	parent, _ := id.Parent()
@@ -147,19 +169,6 @@ func (p *Provider) plan(tx store.ReadTx, rec *arm.Record, doc arm.Document, revi
 	var ok bool
 	if pl.who, ok = pl.identities.First(); !ok {
 		return nil, deploymentError("BadArgument", "error-badargument", "The identity of the endpoint '%s' does not exist any more.", pl.endpoint.Name())
-	}
-	if pl.environment, err = p.environment(tx, pl); err != nil {
-		return nil, err
-	}
-	if ref := doc.String("properties", "model"); ref != "" {
-		if pl.model, err = findAsset(tx, pl, "model", ref, modelType+"/versions", "modelUri"); err != nil {
-			return nil, err
-		}
-	}
-	if ref := doc.String("properties", "codeConfiguration", "codeId"); ref != "" {
-		if pl.code, err = findAsset(tx, pl, "code", ref, codeType+"/versions", "codeUri"); err != nil {
-			return nil, err
-		}
 	}
 	return pl, nil
 }

@@ -77,11 +77,10 @@ func (p *Provider) Restore(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			active := activeOf(rec)
-			if active == nil || rec.Document.String("properties", "provisioningState") == stateDeleting {
+			if activeOf(rec) == nil || rec.Document.String("properties", "provisioningState") == stateDeleting {
 				continue
 			}
-			pl, err := p.plan(tx, rec, active, rec.Secret.String("revision"))
+			pl, err := p.servingPlan(tx, rec)
 			if err != nil {
 				p.deps.Logf("deployment %s cannot be restored: %v", rec.ID, err)
 				lost = append(lost, rec.ID)
