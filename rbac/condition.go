@@ -83,13 +83,17 @@ func (n *conditionNode) eval(q question) truth {
 	case andNode:
 		out := yes
 		for _, kid := range n.kids {
-			out = min(out, kid.eval(q))
+			if out = min(out, kid.eval(q)); out == no {
+				break // who answers for attributes hears which ones mattered
+			}
 		}
 		return out
 	case orNode:
 		out := no
 		for _, kid := range n.kids {
-			out = max(out, kid.eval(q))
+			if out = max(out, kid.eval(q)); out == yes {
+				break
+			}
 		}
 		return out
 	default:

@@ -173,7 +173,9 @@ func (p *Provider) principal(tx store.ReadTx, want wish) (azure.Principal, error
 }
 
 // scopeExists refuses a scope whose resource is of a tracked type and missing:
-// an assignment on a misspelled account must not look like a success.
+// an assignment on a misspelled account must not look like a success. What
+// Resource Manager itself keeps no record of, such as a blob container, is not
+// looked for (unverified: no document says what Azure does).
 func (p *Provider) scopeExists(tx store.ReadTx, scope string) error {
 	if scope == "/" {
 		return nil

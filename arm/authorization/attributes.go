@@ -1,6 +1,7 @@
 package authorization
 
 import (
+	"context"
 	"strings"
 
 	"github.com/amlocal/amlocal/arm"
@@ -28,19 +29,23 @@ func attributes(of, role, principal, principalType string) azure.AttributeValues
 	return values
 }
 
-// requestAttributes are those of the assignment a body asks for. A principal's
-// type is the directory's where the body does not say it.
+// requestAttributes are those of the assignment a body asks for.
 func (p *Provider) requestAttributes(r *arm.Request) azure.Attributes {
 	body := r.PeekDocument().Object("properties")
-	principal, principalType := body.String("principalId"), body.String("principalType")
+	return p.AttributesOf(r.Context(), body.String("roleDefinitionId"), body.String("principalId"), body.String("principalType"))
+}
+
+// AttributesOf are those of a request for an assignment. A principal's type is
+// the directory's where the request does not say it.
+func (p *Provider) AttributesOf(ctx context.Context, role, principal, principalType string) azure.Attributes {
 	if principalType == "" {
-		_ = p.deps.Documents.View(r.Context(), func(tx store.ReadTx) error { // unread: it is not there
+		_ = p.deps.Documents.View(ctx, func(tx store.ReadTx) error { // unread: it is not there
 			who, _ := p.deps.Directory.Principal(tx, strings.ToLower(principal))
 			principalType = string(who.Type)
 			return nil
 		})
 	}
-	return attributes(ofRequest, body.String("roleDefinitionId"), principal, principalType)
+	return attributes(ofRequest, role, principal, principalType)
 }
 
 // resourceAttributes are those of the assignment that is there.

@@ -108,6 +108,9 @@ func (p *Provider) plan(r *arm.Request, w *wish) (*plan, error) {
 			continue
 		}
 		check := azure.Check{Action: writeAction(res.Type), Scope: res.ID}
+		if p.shownLater(r, res, &check) {
+			continue
+		}
 		if _, allowed := r.Ask(check); !allowed {
 			refused = append(refused, refusalText(res, r.Caller(), check))
 		}

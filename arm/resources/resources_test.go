@@ -26,6 +26,10 @@ const sdk = "azure-sdk-for-go"
 
 type roles struct{ index *rbac.Index }
 
+func (r roles) AttributesOf(context.Context, string, string, string) azure.Attributes {
+	return azure.AttributeValues{}
+}
+
 func (r roles) Sees(objectID, scope string) bool {
 	return len(r.index.Assignments(rbac.Filter{PrincipalID: objectID, Scope: scope})) > 0
 }

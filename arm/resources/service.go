@@ -17,11 +17,14 @@ const (
 	groupType        = namespace + "/resourceGroups"
 )
 
-// Roles tells what a principal can see; arm/authorization satisfies it.
+// Roles tells what a principal can see and assign; arm/authorization satisfies it.
 type Roles interface {
 	// Sees reports whether a principal holds any role at, above or below a
 	// scope.
 	Sees(objectID, scope string) bool
+	// AttributesOf are what conditions may read of a request for a role
+	// assignment.
+	AttributesOf(ctx context.Context, role, principal, principalType string) azure.Attributes
 }
 
 // Cascade is one provider's part in deleting a resource group.

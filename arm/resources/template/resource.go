@@ -50,6 +50,38 @@ func (res *Resource) Body(r Resolver) (map[string]any, error) {
 	return out, nil
 }
 
+// Property evaluates one of the resource's properties before the deployment; ok
+// is false where only the deployment can tell. One that is not given is nil.
+func (res *Resource) Property(name string) (value any, ok bool) {
+	var raw any
+	for k, v := range res.source {
+		if strings.EqualFold(k, "properties") {
+			raw = v
+		}
+	}
+	properties, literal := raw.(map[string]any)
+	if !literal {
+		v, err := res.env.value(raw)
+		if err != nil {
+			return nil, false
+		}
+		properties, _ = v.(map[string]any)
+	}
+	for k, v := range properties {
+		switch {
+		case literal && strings.EqualFold(k, "copy"):
+			return nil, false
+		case !strings.EqualFold(k, name):
+		case literal:
+			value, err := res.env.value(v)
+			return value, err == nil
+		default:
+			return v, true
+		}
+	}
+	return nil, true
+}
+
 func (res *Resource) nested() bool {
 	return strings.EqualFold(res.Type, "Microsoft.Resources/deployments")
 }
