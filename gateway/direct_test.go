@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -134,15 +135,23 @@ func TestKeptConnections(t *testing.T) {
 		}
 		return true
 	})
-	w := start(t, nil)
+	var last net.Conn
+	w := start(t, func(_ *world, d *gateway.Deps) {
+		d.DialContext = func(ctx context.Context, network, address string) (c net.Conn, err error) {
+			c, err = (&net.Dialer{}).DialContext(ctx, network, address)
+			last = c
+			return c, err
+		}
+	})
 	w.setTargets("d-blue", target)
 	for i := 1; i <= 20; i++ {
 		if got := w.score("{}"); got.StatusCode != 200 || got.body != "ok" {
 			t.Fatalf("request %d: %d %q", i, got.StatusCode, got.body)
 		}
 		if i%5 == 0 {
-			<-closed
-			time.Sleep(time.Millisecond) // the end travels by loopback
+			for <-closed; gateway.Silent(last); { // the end travels by loopback
+				time.Sleep(time.Millisecond)
+			}
 		}
 	}
 	if n := connections.Load(); n != 4 {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -65,6 +66,15 @@ func (w *world) setTargets(id string, targets ...runner.Target) {
 	w.targets[id] = targets
 }
 
+// setTimeout changes how long the live deployment's requests may take.
+func (w *world) setTimeout(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	live := w.endpoint.Deployments[0]
+	live.RequestTimeout = d
+	w.endpoint.Deployments = []gateway.Deployment{live}
+}
+
 // Verify knows two callers' tokens: each is "<name>@<audience>".
 func (w *world) Verify(_ context.Context, raw string, audiences []string) (azure.Claims, error) {
 	name, audience, _ := strings.Cut(raw, "@")
@@ -95,14 +105,14 @@ func (w *world) VerifyAMLToken(_ context.Context, endpoint, raw string) error {
 }
 
 // start makes a gateway with one deployment "blue" that takes all traffic and
-// is served by instances.
+// is served by instances. Nothing runs out but what a test makes run out.
 func start(t testing.TB, change func(*world, *gateway.Deps), instances ...http.Handler) *world {
 	t.Helper()
 	w := &world{t: t, audit: audit.NewLog(1000, nil), targets: map[string][]runner.Target{}}
 	w.endpoint = gateway.Endpoint{
 		ID: endpointID, Name: "ep", AuthMode: gateway.Key, Keys: [2]string{primary, secondary},
 		Traffic:     map[string]int{"blue": 100},
-		Deployments: []gateway.Deployment{{ID: "d-blue", Name: "blue", Script: true, Instances: max(len(instances), 1), MaxConcurrent: 100}},
+		Deployments: []gateway.Deployment{{ID: "d-blue", Name: "blue", Script: true, Instances: max(len(instances), 1), MaxConcurrent: 100, RequestTimeout: time.Minute}},
 	}
 	var targets []runner.Target
 	for _, h := range instances {
@@ -120,6 +130,7 @@ func start(t testing.TB, change func(*world, *gateway.Deps), instances ...http.H
 	if err != nil {
 		t.Fatal(err)
 	}
+	g.KeepConnections(time.Hour)
 	w.gateway = g
 	w.Server = httptest.NewUnstartedServer(g)
 	w.Config.ErrorLog = deps.ErrorLog

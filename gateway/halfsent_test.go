@@ -31,7 +31,7 @@ func (w *world) halfSent(key string) net.Conn {
 // quiet wants the deployment to have no request under way soon.
 func (w *world) quiet() {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
 	defer cancel()
 	if err := w.gateway.Quiet(ctx, "d-blue", nil); err != nil {
 		w.t.Fatal("a request is still under way: ", err)
@@ -66,7 +66,7 @@ func TestHalfSentBody(t *testing.T) {
 				defer close(ended)
 				w := start(t, func(w *world, _ *gateway.Deps) {
 					w.endpoint.Deployments[0].MaxConcurrent = 1
-					w.endpoint.Deployments[0].RequestTimeout = 300 * time.Millisecond
+					w.endpoint.Deployments[0].RequestTimeout = 3 * time.Second // within which the others answer
 					if mirrored {
 						w.endpoint.Deployments = append(w.endpoint.Deployments, gateway.Deployment{ID: "d-green", Name: "green"})
 						w.endpoint.Mirror = map[string]int{"green": 50}

@@ -78,6 +78,7 @@ func (c *instanceConn) Read(p []byte) (int, error) {
 // instancePool keeps idle connections by address.
 type instancePool struct {
 	dial func(ctx context.Context, network, address string) (net.Conn, error)
+	keep time.Duration // keepIdle, but in tests
 
 	mu     sync.Mutex
 	idle   map[string][]*instanceConn // the last used last
@@ -86,7 +87,7 @@ type instancePool struct {
 }
 
 func newInstancePool(dial func(ctx context.Context, network, address string) (net.Conn, error)) *instancePool {
-	return &instancePool{dial: dial, idle: map[string][]*instanceConn{}}
+	return &instancePool{dial: dial, keep: keepIdle, idle: map[string][]*instanceConn{}}
 }
 
 // get finds a connection that its instance has not closed, or makes one.
@@ -138,7 +139,7 @@ func (p *instancePool) put(c *instanceConn) {
 	c.old = false
 	p.idle[c.address] = append(p.idle[c.address], c)
 	if p.sweep == nil {
-		p.sweep = time.AfterFunc(keepIdle/2, p.clean)
+		p.sweep = time.AfterFunc(p.keep/2, p.clean)
 	}
 }
 
@@ -163,7 +164,7 @@ func (p *instancePool) clean() {
 	}
 	p.sweep = nil
 	if len(p.idle) > 0 && !p.closed {
-		p.sweep = time.AfterFunc(keepIdle/2, p.clean)
+		p.sweep = time.AfterFunc(p.keep/2, p.clean)
 	}
 }
 

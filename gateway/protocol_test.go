@@ -14,7 +14,7 @@ import (
 )
 
 func TestHTTP2(t *testing.T) {
-	w := start(t, func(w *world, _ *gateway.Deps) { w.endpoint.Deployments[0].RequestTimeout = 500 * time.Millisecond },
+	w := start(t, nil,
 		http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			switch r.URL.Path {
 			case "/fail":
@@ -33,6 +33,11 @@ func TestHTTP2(t *testing.T) {
 	w.Server.URL = secure.URL
 	body := strings.Repeat("0123456789abcdef", 1<<16)
 	for path, want := range map[string]int{"/score": 200, "/fail": 424, "/slow": 408} {
+		timeout := time.Minute
+		if want == 408 {
+			timeout = 100 * time.Millisecond
+		}
+		w.setTimeout(timeout)
 		resp, err := secure.Client().Do(w.request("POST", path, body))
 		if err != nil {
 			t.Fatal(err)
