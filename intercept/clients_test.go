@@ -39,7 +39,7 @@ ctx.load_verify_locations(__import__("os").environ["SSL_CERT_FILE"])
 ctx.verify_flags |= ssl.VERIFY_X509_STRICT  # Python 3.13's default
 opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=ctx), urllib.request.ProxyHandler())
 try:
-    print(opener.open(sys.argv[1], timeout=20).read().decode())
+    print(opener.open(sys.argv[1], timeout=60).read().decode())
 except urllib.error.HTTPError as e:
     print(e.code, e.reason, e.read().decode())
 `
@@ -47,8 +47,8 @@ except urllib.error.HTTPError as e:
 const pythonRequests = `
 import sys, requests
 s = requests.Session()
-r = s.get(sys.argv[1], timeout=20)
-assert s.get(sys.argv[1], timeout=20).status_code == r.status_code
+r = s.get(sys.argv[1], timeout=60)
+assert s.get(sys.argv[1], timeout=60).status_code == r.status_code
 print(r.status_code, r.text)
 `
 
@@ -57,7 +57,7 @@ import os, socket, ssl, sys
 ctx = ssl.create_default_context()
 ctx.load_verify_locations(os.environ["SSL_CERT_FILE"])
 ctx.verify_flags |= ssl.VERIFY_X509_STRICT
-with socket.create_connection(("127.0.0.1", int(sys.argv[2])), timeout=20) as s:
+with socket.create_connection(("127.0.0.1", int(sys.argv[2])), timeout=60) as s:
     with ctx.wrap_socket(s, server_hostname=sys.argv[1]):
         print("trusted")
 `

