@@ -49,8 +49,8 @@ func TestNothingLeaksIntoInstances(t *testing.T) {
 	env := environment(l.ask(t, "tight", "blue", question{Do: "environment"}).Environment)
 	sandboxed := strings.HasPrefix(l.e.Status().Isolation, "sandboxed")
 	for name, value := range env {
-		// Java reads the trust store from there and nowhere else.
-		if !slices.Contains(platformVars, name) && !(sandboxed && name == "JAVA_TOOL_OPTIONS") {
+		// Java reads proxy and trust store from there and nowhere else.
+		if !slices.Contains(platformVars, name) && name != "JAVA_TOOL_OPTIONS" {
 			t.Errorf("the instance sees %s", name)
 		}
 		for from, secret := range canary {

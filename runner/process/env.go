@@ -21,12 +21,6 @@ var inherited = []string{"PATH", "LANG", "LC_ALL", "TZ"}
 // instance's folder: no other emulator's can have the same.
 const markEnv = "AMLOCAL_INSTANCE"
 
-// Java reads no bundle, but takes options from a variable.
-const (
-	javaOptions    = "JAVA_TOOL_OPTIONS"
-	javaTrustStore = "javax.net.ssl.trustStore="
-)
-
 // environ builds a child's environment: the allow-list, then what the
 // environment's activation sets, then the Spec, then what the platform injects.
 // The platform's data path never overwrites what the deployment set itself.
@@ -105,13 +99,14 @@ func (b *Backend) environ(spec runner.InstanceSpec, a artifact, f folder, ports 
 			inject(bundle, name)
 		}
 	}
-	if f.boxed && b.cfg.TrustStore != "" { // a plain child has none: Java would need the proxy's options too
-		if own := env[javaOptions]; strings.Contains(own, javaTrustStore) {
-			warn("the deployment's %s names a trust store itself: Java will not trust the emulator unless it holds the certificates of %s", javaOptions, insideStore)
-		} else {
-			env[javaOptions] = strings.TrimSpace(own + " -D" + javaTrustStore + insideStore +
-				" -Djavax.net.ssl.trustStorePassword=" + b.cfg.TrustStorePassword + " -Djavax.net.ssl.trustStoreType=PKCS12")
+	if b.cfg.TrustStore != "" {
+		store, proxy := b.cfg.TrustStore, ""
+		if f.boxed { // names lead to us there
+			store = insideStore
+		} else if b.cfg.ProxyURL != nil {
+			proxy = b.cfg.ProxyURL(spec.InstanceID, spec.Secret)
 		}
+		env[javaOptions] = withJava(env[javaOptions], store, b.cfg.TrustStorePassword, proxy, warn)
 	}
 	if !f.boxed { // there the agent bears it
 		env[markEnv] = f.dir
