@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -17,10 +18,11 @@ const (
 )
 
 // During start the server is asked much more often than its period says, so
-// that a deployment is ready when its server is, not ten seconds later.
+// that a deployment is ready when its server is, not ten seconds later. A server
+// that listens and is not ready yet keeps the question in its queue.
 const (
 	firstPoll = 20 * time.Millisecond
-	lastPoll  = 250 * time.Millisecond
+	lastPoll  = 100 * time.Millisecond
 )
 
 // withDefaults fills what the deployment left out.
@@ -55,6 +57,8 @@ func (p Probe) patience() time.Duration {
 	return p.InitialDelay + time.Duration(p.FailureThreshold)*p.Period
 }
 
+var errNoAnswer = errors.New("no answer")
+
 // answer is what one probe got.
 type answer struct {
 	status int
@@ -76,7 +80,7 @@ func ask(ctx context.Context, inst Instance, p Probe) answer {
 	defer cancel()
 	status, err := inst.Probe(ctx, p.Route)
 	if err != nil && ctx.Err() != nil {
-		err = fmt.Errorf("no answer within %s", p.Timeout)
+		err = fmt.Errorf("%w within %s", errNoAnswer, p.Timeout)
 	}
 	return answer{status, err}
 }
@@ -132,6 +136,10 @@ func waitReady(ctx context.Context, inst Instance, spec Spec, tail func() string
 					got++
 				} else {
 					got = 0
+				}
+				if errors.Is(a.err, errNoAnswer) {
+					next.Reset(0) // it has waited long enough, in the server's queue
+					continue
 				}
 				next.Reset(pause)
 				pause = min(pause*3/2, lastPoll)

@@ -68,6 +68,7 @@ type Backend struct {
 	ports     map[int]bool // of servers brought along
 	pythons   []python     // found so far
 	searched  bool
+	folders   map[string][]string  // pythonFolders of an environment, asked once
 	targets   map[string]*instance // sandboxed ones by the address of their Target
 	orphans   map[string][]orphan  // left by an earlier process, by deployment
 
@@ -108,7 +109,7 @@ func New(cfg Config) (*Backend, error) {
 		return nil, fmt.Errorf("process: %w", err)
 	}
 	closeOnExec()
-	b := &Backend{cfg: cfg, instances: map[*instance]bool{}, ports: map[int]bool{}, targets: map[string]*instance{}, orphans: map[string][]orphan{}}
+	b := &Backend{cfg: cfg, folders: map[string][]string{}, instances: map[*instance]bool{}, ports: map[int]bool{}, targets: map[string]*instance{}, orphans: map[string][]orphan{}}
 	if err := b.probe(); err != nil {
 		return nil, err
 	}
@@ -160,7 +161,7 @@ func (b *Backend) Build(ctx context.Context, env runner.Environment, script bool
 	}
 	if b.sandboxed() {
 		var err error
-		if a.Folders, err = a.needs(ctx, b.cfg.StateDir); err != nil {
+		if a.Folders, err = b.needs(ctx, a); err != nil {
 			return "", err
 		}
 	}

@@ -29,4 +29,5 @@ if isinstance(logging.getLevelName(level), int):
     logging.getLogger().setLevel(level)
     logging.lastResort.setLevel(level)
 
+_preload()
 amlserver.run()

@@ -74,14 +74,15 @@ func (b *Backend) Isolation() string {
 
 // needs are the folders an interpreter or a program needs beside /usr.
 // None of them is private, above or in it.
-func (a artifact) needs(ctx context.Context, private string) ([]string, error) {
+func (b *Backend) needs(ctx context.Context, a artifact) ([]string, error) {
+	private := b.cfg.StateDir
 	if a.Python != "" {
-		return pythonFolders(ctx, a.Python)
+		return b.foldersOf(ctx, a.Python)
 	}
 	folders := programFiles(a.Command[0])
 	// A virtual environment's interpreter brings it along.
 	if venv := filepath.Dir(filepath.Dir(a.Command[0])); exists(filepath.Join(venv, "pyvenv.cfg")) {
-		more, err := pythonFolders(ctx, filepath.Join(venv, "bin", "python"))
+		more, err := pythonFolders(ctx, filepath.Join(venv, "bin", "python")) // the user's own: it may change
 		if err != nil {
 			return nil, err
 		}
@@ -100,6 +101,25 @@ func (a artifact) needs(ctx context.Context, private string) ([]string, error) {
 		}
 	}
 	return folders, nil
+}
+
+// foldersOf asks each of our environments once: one that is complete never
+// changes.
+func (b *Backend) foldersOf(ctx context.Context, python string) ([]string, error) {
+	b.mu.Lock()
+	known, ok := b.folders[python]
+	b.mu.Unlock()
+	if ok {
+		return slices.Clone(known), nil
+	}
+	folders, err := pythonFolders(ctx, python)
+	if err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.folders[python] = folders
+	return slices.Clone(folders), nil
 }
 
 // programFiles are a program's file and, for a link, every file on the way.
