@@ -377,6 +377,7 @@ func (e *Emulator) wireFronts() (err error) {
 		DialContext: dial,
 		Clock:       c.Clock, Audit: e.audit, Endpoints: endpointAdapter{e.ml}, Targets: e.manager,
 		Tokens: e.entra, Authorizer: e.rbac, AMLTokens: tokenAdapter{e.ml},
+		Rates: c.Limits.Scoring,
 	}); err != nil {
 		return err
 	}

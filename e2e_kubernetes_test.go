@@ -462,8 +462,28 @@ func TestRoleAssignmentLimit(t *testing.T) {
 	wantError(t, err, http.StatusBadRequest, "RoleAssignmentLimitExceeded")
 }
 
+func TestScoringRates(t *testing.T) {
+	t.Parallel()
+	covers.R(t, "R-615")
+	limits, err := ParseLimits(map[string]string{"requests-per-second": "1", "connections": "500", "bandwidth": "5"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLab(t, func(c *Config) { c.Limits = limits })
+	l.owner.endpoint(t, "rated", wish(nil))
+	l.owner.deploy(t, "rated", "blue", l.owner.instance(t))
+	key := *l.owner.keys(t, "rated").PrimaryKey
+	seen := map[int]bool{}
+	for i := 0; i < 200 && !(seen[200] && seen[429]); i++ {
+		seen[l.score(t, "rated", "blue", key, envQuestion).status] = true
+	}
+	if !seen[200] || !seen[429] || len(seen) != 2 {
+		t.Errorf("statuses %v", seen)
+	}
+}
+
 func TestParseLimits(t *testing.T) {
-	for name, value := range map[string]string{"endpoint": "1", "endpoints": "0", "deployments": "x", "request-timeout": "9"} {
+	for name, value := range map[string]string{"endpoint": "1", "endpoints": "0", "deployments": "x", "request-timeout": "9", "requests-per-second": "0", "bandwidth": "NaN", "connections": "-1"} {
 		if _, err := ParseLimits(map[string]string{name: value}); err == nil {
 			t.Errorf("%s=%s was taken", name, value)
 		}

@@ -78,6 +78,13 @@ func errTooManyPending() *httpx.Error {
 	return withReason(httpx.Errorf(http.StatusTooManyRequests, reasonTooMany, "%s", help), reasonTooMany)
 }
 
+// errOverRate: the status is documented for requests per second and assumed for
+// connections. That there is no reason and no more text than the help is assumed.
+func errOverRate(what string, limit int) *httpx.Error {
+	return httpx.Errorf(http.StatusTooManyRequests, "over_rate_limit", "%s", help).
+		Because(fmt.Errorf("the endpoint is over its limit of %d %s", limit, what))
+}
+
 // errNoHealthyUpstream and errUpstream: first-party clients know both texts.
 func errNoHealthyUpstream() *httpx.Error {
 	return withReason(httpx.Errorf(http.StatusFailedDependency, reasonNotReady, "%s", "no healthy upstream\n"+help), reasonNotReady)

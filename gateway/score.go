@@ -58,6 +58,13 @@ func (s *Service) score(w http.ResponseWriter, r *http.Request) error {
 			<-stopped // not during the connection's next request
 		}
 	}()
+	if s.rates != nil {
+		var leave func()
+		if w, r, leave, refusal = s.rates.enter(ctx, w, r); refusal != nil {
+			return refusal
+		}
+		defer leave()
+	}
 	target, leave, err := s.admission.enter(ctx, deployment, asked)
 	if err != nil {
 		return s.failure(ctx, r, err)

@@ -99,6 +99,8 @@ type Deps struct {
 	// DialContext reaches instances; nil: by the network. A back end may know a
 	// shorter way than the address it gives.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+	// Rates are what each managed endpoint takes; zero fields are no limits.
+	Rates Rates
 	// ErrorLog receives the proxy's complaints; nil: log's default.
 	ErrorLog *log.Logger
 }
@@ -109,6 +111,7 @@ type Service struct {
 	handler   http.Handler
 	plane     *httpx.Plane
 	admission *admission
+	rates     *rates
 	transport *http.Transport
 	proxy     *httputil.ReverseProxy
 	direct    *direct
@@ -132,6 +135,7 @@ func New(deps Deps) (*Service, error) {
 	}
 	s := &Service{deps: deps, admission: newAdmission(deps.Targets.Targets), transport: newTransport(deps.DialContext), byMode: map[AuthMode]*httpx.Operation{}}
 	s.direct = &direct{pool: newInstancePool(deps.DialContext), buffers: &bufferPool{}}
+	s.rates = newRates(deps.Rates, deps.Clock)
 	s.proxy = s.newProxy()
 	s.mirrors = newMirrors(s)
 	s.handler = httpx.FullDuplex(http.HandlerFunc(s.serve))

@@ -52,7 +52,7 @@ func (f *emulatorFlags) register(cmd *cobra.Command) {
 	flags.BoolVar(&f.cloudShell, "identity-cloud-shell", false, "answer instances that ask the managed identity endpoint without a secret, as Java does with MSI_ENDPOINT alone")
 	flags.StringVar(&f.deletedTokens, "deleted-identity-tokens", "valid", "what becomes of the tokens of a deleted principal: valid (until they expire) or refused")
 	flags.StringVar(&f.kubeAAD, "kubernetes-aad-token", "creation", "where aad_token is refused for Kubernetes endpoints: creation or scoring")
-	flags.StringToStringVar(&f.limits, "limit", nil, "lower a limit of the subscription, NAME=VALUE (repeatable): endpoints, deployments, deployments-per-endpoint, instances, role-assignments, request-timeout, kubernetes-request-timeout")
+	flags.StringToStringVar(&f.limits, "limit", nil, "lower a limit of the subscription, NAME=VALUE (repeatable): endpoints, deployments, deployments-per-endpoint, instances, role-assignments, request-timeout, kubernetes-request-timeout; or set one of a managed endpoint that is off otherwise: requests-per-second (500 in Azure), connections (500), bandwidth (5, in megabytes per second)")
 	flags.StringVar(&f.durability, "durability", "power", "what an acknowledged write survives: power loss, or the end of the process")
 	flags.StringVar(&f.conda, "conda", "strict", "strict refuses a conda file this machine cannot satisfy; relax uses what is there and says what it changed")
 	flags.BoolVar(&f.offline, "offline", false, "refuse every host that is not emulated, and package downloads")
