@@ -44,7 +44,7 @@ func manager(t *testing.T, b runner.Backend, dir string) *runner.Manager {
 
 func spec(change func(*runner.Spec)) runner.Spec {
 	quick := runner.Probe{
-		InitialDelay: time.Millisecond, Period: 10 * time.Millisecond, Timeout: time.Second, SuccessThreshold: 1, FailureThreshold: 3000,
+		InitialDelay: time.Millisecond, Period: 10 * time.Millisecond, Timeout: time.Minute, SuccessThreshold: 1, FailureThreshold: 3000,
 	}
 	s := runner.Spec{
 		ID: "/deployments/blue", Name: "ep/blue", Revision: "r1", Instances: 1,

@@ -261,6 +261,11 @@ func (s *slot) watch(inst Instance) string {
 				liveFailed = 0
 				continue
 			}
+			select {
+			case <-inst.Done(): // that is why it does not answer
+				return fmt.Sprintf("it exited with code %d", inst.ExitCode())
+			default:
+			}
 			if liveFailed++; liveFailed >= spec.Liveness.FailureThreshold {
 				return fmt.Sprintf("the liveness probe failed %d times in a row, last: %s", liveFailed, a)
 			}

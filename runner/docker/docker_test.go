@@ -37,7 +37,7 @@ const blobHost = "acct.blob.core.windows.net"
 // needEngine skips where no engine answers.
 func needEngine(t *testing.T) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := Available(ctx, ""); err != nil {
 		covers.NotRun(t, "docker", "no engine answers")

@@ -155,7 +155,7 @@ func (i *instance) watch(output io.Closer, copied <-chan struct{}) {
 	code, outOfMemory := i.b.awaitEnd(i.container)
 	select {
 	case <-copied:
-	case <-time.After(2 * time.Second): // something the container left holds its output
+	case <-time.After(10 * time.Second): // something the container left holds its output
 	}
 	_ = output.Close()
 	<-copied

@@ -225,7 +225,7 @@ func orphan(t *testing.T, state string) {
 	b := backend(t, process.Config{StateDir: state, Images: map[string][]string{"own": {bin, "127.0.0.1:{port}"}}})
 	i, _ := startOwn(t, b, nil)
 	_, _ = os.Stdout.WriteString("PORT " + i.Target().URL[strings.LastIndex(i.Target().URL, ":")+1:] + "\n")
-	time.Sleep(time.Minute)
+	time.Sleep(5 * time.Minute)
 }
 
 func readPort(t *testing.T, r io.Reader) string {
@@ -265,7 +265,7 @@ func TestDescendantsGoToo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	if err := i.Stop(ctx); err != nil {
 		t.Fatal(err)

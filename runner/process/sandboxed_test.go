@@ -140,7 +140,7 @@ func TestSandboxIsServed(t *testing.T) {
 	if resp.StatusCode != 200 {
 		t.Errorf("by DialContext: %s", resp.Status)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	if err := own.Stop(ctx); err != nil {
 		t.Fatal(err)

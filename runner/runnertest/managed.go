@@ -54,10 +54,12 @@ func runManaged(t *testing.T, h Harness) {
 		if restarts != 1 {
 			t.Errorf("%d restarts", restarts)
 		}
-		log := m.Logs(spec.ID, runner.InferenceServer, 0)
-		if !strings.Contains(log, "it exited with code 9; it is restarted in ") || strings.Count(log, "begun once more\n") != 3 {
+		if log := m.Logs(spec.ID, runner.InferenceServer, 0); !strings.Contains(log, "it exited with code 9; it is restarted in ") {
 			t.Errorf("the log does not tell:\n%s", log)
 		}
+		Eventually(t, "all three have said so", func() bool { // a program's output comes behind its answers
+			return strings.Count(m.Logs(spec.ID, runner.InferenceServer, 0), "begun once more\n") == 3
+		})
 	})
 	t.Run("one that ends again and again is given longer pauses", func(t *testing.T) {
 		m, spec := managed(t, h)
@@ -80,7 +82,7 @@ func runManaged(t *testing.T, h Harness) {
 		m, spec := managed(t, h)
 		deploy(t, m, spec)
 		next := spec
-		next.Revision, next.Env = "r2", map[string]string{"TESTSERVER_ANSWER": "two", EnvReadyAfter: "300ms"}
+		next.Revision, next.Env = "r2", map[string]string{"TESTSERVER_ANSWER": "two", EnvReadyAfter: "1s"}
 		updated := make(chan error, 1)
 		go func() { updated <- m.Deploy(t.Context(), next) }()
 		seen := map[string]int{}
@@ -93,11 +95,15 @@ func runManaged(t *testing.T, h Harness) {
 				done = true
 			default:
 			}
+			chosen := time.Now()
 			targets := m.Targets(spec.ID)
 			if len(targets) != 1 {
 				t.Fatalf("targets %v", targets)
 			}
 			got, err := tell(targets[0], "/score")
+			if err != nil && time.Since(chosen) > time.Second/2 {
+				continue // a replaced revision has a second for those who chose it
+			}
 			if err != nil {
 				t.Fatalf("after %v: %v", seen, err)
 			}
@@ -130,10 +136,20 @@ func runManaged(t *testing.T, h Harness) {
 	t.Run("one that never gets ready is ended", func(t *testing.T) {
 		m, spec := managed(t, h)
 		spec.Env[EnvUnready] = "1"
-		spec.Readiness.FailureThreshold, spec.Readiness.InitialDelay, spec.Readiness.Period = 1, time.Second, time.Second
-		var f *runner.Failure
-		if err := m.Deploy(t.Context(), spec); !errors.As(err, &f) || f.Kind != runner.NotReady || !strings.Contains(f.Message, "status 503") {
-			t.Fatalf("%v", err)
+		// On a busy machine a second may be over before it answers at all.
+		for patience := time.Second; ; patience *= 2 {
+			spec.Readiness.FailureThreshold, spec.Readiness.InitialDelay, spec.Readiness.Period = 1, patience, patience
+			err := m.Deploy(t.Context(), spec)
+			var f *runner.Failure
+			if !errors.As(err, &f) || f.Kind != runner.NotReady {
+				t.Fatalf("%v", err)
+			}
+			if strings.Contains(f.Message, "status 503") {
+				break
+			}
+			if patience > 30*time.Second {
+				t.Fatalf("%v", err)
+			}
 		}
 		if s := m.Status(); len(s) != 1 || len(s[0].Instances) != 0 || len(m.Targets(spec.ID)) != 0 {
 			t.Errorf("status %+v", s)

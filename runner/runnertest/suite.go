@@ -62,7 +62,7 @@ func (o *Output) String() string {
 // Eventually waits for a condition that must come true.
 func Eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	for range 3000 {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
 		if cond() {
 			return
 		}
@@ -298,14 +298,14 @@ func ended(t *testing.T, i runner.Instance) {
 	t.Helper()
 	select {
 	case <-i.Done():
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the instance did not end")
 	}
 }
 
 func stop(t *testing.T, i runner.Instance) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	if err := i.Stop(ctx); err != nil {
 		t.Fatal(err)

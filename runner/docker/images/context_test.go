@@ -81,7 +81,7 @@ func TestContextInstalls(t *testing.T) {
 			t.Errorf("history: %s", h.CreatedBy)
 		}
 	}
-	noStages(t, cli)
+	noStages(t, cli, log)
 
 	// The same content again, from another folder, needs nothing from outside.
 	copied := t.TempDir()
@@ -122,13 +122,14 @@ func TestContextStages(t *testing.T) {
 	if got.Config.User != "1001" || len(got.RootFS.Layers) != 2 {
 		t.Errorf("%+v %+v", got.Config, got.RootFS)
 	}
-	noStages(t, cli)
+	noStages(t, cli, log)
 }
 
 func TestBadContexts(t *testing.T) {
 	covers.R(t, "R-522")
 	cli := withBase(t)
 	from := "FROM " + images.DefaultBase + "\n"
+	var log bytes.Buffer
 	for _, tt := range []struct {
 		name, dockerfile string
 		files            map[string]string
@@ -145,7 +146,7 @@ func TestBadContexts(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			env := runner.Environment{Context: folder(t, tt.files), Dockerfile: tt.dockerfile}
-			_, err := builder(t, images.Config{Engine: cli}).Ensure(t.Context(), env, false, io.Discard)
+			_, err := builder(t, images.Config{Engine: cli}).Ensure(t.Context(), env, false, &log)
 			var f *runner.Failure
 			if !errors.As(err, &f) || f.Kind != runner.BuildFailed {
 				t.Fatalf("%v", err)
@@ -157,5 +158,5 @@ func TestBadContexts(t *testing.T) {
 			}
 		})
 	}
-	noStages(t, cli)
+	noStages(t, cli, log.String())
 }

@@ -241,7 +241,16 @@ func TestSingleFlight(t *testing.T) {
 	if err := <-first; !errors.Is(err, context.Canceled) {
 		t.Errorf("the one that gave up: %v", err)
 	}
-	<-begun // by one of the others
+	<-begun // by one of the others, for which the rest wait by now
+	again := func() (n int) {
+		for i := range logs {
+			n += strings.Count(logs[i].String(), "waiting")
+		}
+		return n
+	}
+	for again() < 3+2 {
+		time.Sleep(time.Millisecond)
+	}
 	release <- []string{said("Step 7/9 : RUN [\"pip\",\"install\"]", "ERROR: No matching distribution found for numpy==2.2.6.*"), broke("returned a non-zero code: 1")}
 	var f *runner.Failure
 	for _, done := range rest {
@@ -255,9 +264,9 @@ func TestSingleFlight(t *testing.T) {
 
 	// A failure is not kept: the next one tries again.
 	var wg sync.WaitGroup
-	again := start(t.Context(), b, &logBuffer{})
+	last := start(t.Context(), b, &logBuffer{})
 	wg.Go(func() { <-begun; release <- nil })
-	if err := <-again; err != nil {
+	if err := <-last; err != nil {
 		t.Errorf("after the failure: %v", err)
 	}
 	wg.Wait()

@@ -140,6 +140,9 @@ func TestAdoptEnds(t *testing.T) {
 	})
 	t.Run("while nobody is there", func(t *testing.T) {
 		folder, pid, before := keptBox(t, "words", nil)
+		if err := os.WriteFile(folder+"/tmp/gone", nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
 		eventually(t, "it ended", func() bool { return syscall.Kill(pid, 0) != nil || zombie(pid) })
 		raw, err := os.ReadFile(folder + "/" + sandbox.OutputFile)
 		if err != nil || !strings.HasSuffix(before.String()+string(raw), "last words\n") {

@@ -31,7 +31,12 @@ func actInside(act string) int {
 	case "count":
 		return countInside()
 	case "words":
-		time.Sleep(300 * time.Millisecond)
+		for { // until its emulator has gone, as the file tells
+			if _, err := os.Stat("/tmp/gone"); err == nil {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
 		fmt.Println("last words")
 	case "sleep":
 		fmt.Println("sleeping")

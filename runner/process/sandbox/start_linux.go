@@ -23,7 +23,7 @@ import (
 // Main, and does something else instead, is found out by the probe.
 const (
 	setUpTimeout = 30 * time.Second
-	probeTimeout = 10 * time.Second
+	probeTimeout = 30 * time.Second
 )
 
 // Process is a running sandbox. Its pid is the agent's.

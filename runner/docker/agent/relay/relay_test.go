@@ -97,7 +97,7 @@ func (a *testAgent) serve(networks ...netip.Prefix) {
 // instance dials the agent as the n-th address of a network would.
 func instance(t *testing.T, from netip.Addr, to netip.AddrPort) net.Conn {
 	t.Helper()
-	d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0)), Timeout: 5 * time.Second}
+	d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0)), Timeout: time.Minute}
 	c, err := d.Dial("tcp4", to.String())
 	if err != nil {
 		t.Fatal(err)
@@ -157,7 +157,7 @@ func TestConnectionsWaitForTheNextEmulator(t *testing.T) {
 // arrival reads who came and says so.
 func arrival(t *testing.T, parked net.Conn) (who Arrival) {
 	t.Helper()
-	_ = parked.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = parked.SetReadDeadline(time.Now().Add(time.Minute))
 	if err := ReadMessage(parked, &who); err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +171,7 @@ func TestStrangers(t *testing.T) {
 	a := newAgent(t)
 	closed := func(what string, c net.Conn) {
 		t.Helper()
-		_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		_ = c.SetReadDeadline(time.Now().Add(time.Minute))
 		if n, err := c.Read(make([]byte, 1)); n != 0 || err == nil || errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%s: read %d, %v", what, n, err)
 		} else if ne, ok := err.(net.Error); ok && ne.Timeout() {
@@ -279,7 +279,7 @@ func TestDatagrams(t *testing.T) {
 		}
 	}
 	got := make([]byte, 100)
-	_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(time.Minute))
 	n, err := c.Read(got)
 	if err != nil || string(got[:n]) != "answer 0" {
 		t.Errorf("%q %v", got[:n], err)
