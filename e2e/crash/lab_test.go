@@ -117,7 +117,7 @@ func newLab(t *testing.T, kind string) *lab {
 	world := "images:\n  " + serverImage + ": [" + programs.server + "]\n"
 	switch kind {
 	case "docker":
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if err := docker.Available(ctx, ""); err != nil {
 			covers.NotRun(t, "docker", "no engine answers")
