@@ -92,19 +92,45 @@ func TestGroupTakesComputes(t *testing.T) {
 	}
 }
 
-// TestLostAssetIsNoSuccess: a deployment that cannot come back after a restart
-// does not say that it succeeded.
-func TestLostAssetIsNoSuccess(t *testing.T) {
+// TestDeletedAssetServesAgain: a deployment whose model is deleted goes on
+// serving, a restart of the emulator included, and can be changed once there is a
+// model again.
+func TestDeletedAssetServesAgain(t *testing.T) {
 	t.Parallel()
 	covers.C(t, sdk, "R-801")
 	dir := filepath.Join(t.TempDir(), "state")
 	first := newLab(t, func(c *Config) { c.Ephemeral, c.StateDir = false, dir })
 	o := first.owner
-	e := o.endpoint(t, "kept", wish(nil))
+	e := o.endpoint(t, "lasting", wish(nil))
 	o.grant(t, *e.Identity.PrincipalID, "Storage Blob Data Reader", accountID(accountOne))
-	o.deploy(t, "kept", "blue", o.scorer(t))
+	o.deploy(t, "lasting", "blue", o.scorer(t))
 	models := must(armmachinelearning.NewModelVersionsClient(azure.SeedSubscriptionID, o.cred, first.options()))(t)
 	if _, err := models.Delete(t.Context(), groupName, wsName, "regression", "1", nil); err != nil {
+		t.Fatal(err)
+	}
+	closeEmulator(t, first.e)
+	again := labOf(t, start(t, func(c *Config) { c.Ephemeral, c.StateDir = false, dir }))
+	if got := again.owner.stateOf(t, "lasting", "blue"); got != "Succeeded" {
+		t.Errorf("the deployment is %s", got)
+	}
+	again.eventually(t, "blue", `{"data":[[1,2,3,4,5,6,7,8,9,10]]}`)
+	again.owner.deploy(t, "lasting", "blue", again.owner.scorer(t)) // with the model again
+}
+
+// TestLostIdentityIsNoSuccess: a deployment that cannot come back after a restart
+// does not say that it succeeded.
+func TestLostIdentityIsNoSuccess(t *testing.T) {
+	t.Parallel()
+	covers.C(t, sdk, "R-801")
+	dir := filepath.Join(t.TempDir(), "state")
+	first := newLab(t, func(c *Config) { c.Ephemeral, c.StateDir = false, dir })
+	o := first.owner
+	uai := o.uai(t, "lost")
+	o.grant(t, *uai.Properties.PrincipalID, "AcrPull", seedGroup)
+	o.grant(t, *uai.Properties.PrincipalID, "Storage Blob Data Reader", seedGroup)
+	o.endpoint(t, "kept", wish(asUser(*uai.ID)))
+	o.deploy(t, "kept", "blue", o.scorer(t))
+	if _, err := o.identities(t).Delete(t.Context(), azure.SeedResourceGroup, "lost", nil); err != nil {
 		t.Fatal(err)
 	}
 	closeEmulator(t, first.e)
@@ -112,5 +138,4 @@ func TestLostAssetIsNoSuccess(t *testing.T) {
 	if got := again.owner.stateOf(t, "kept", "blue"); got != "Failed" {
 		t.Errorf("the deployment is %s", got)
 	}
-	again.owner.deploy(t, "kept", "blue", again.owner.scorer(t)) // with the model again
 }
