@@ -41,7 +41,10 @@ const echoEnv = "AMLOCAL_BENCH_ECHO"
 // proxy before the same instance, in requests per second, in the same run.
 type gatewayFigures struct {
 	Direct, Nginx, Gateway float64
-	Without                string // why there is no nginx
+	// NginxCPU and GatewayCPU are the processor time one request costs there.
+	// Unlike rates they hardly depend on what else the machine does.
+	NginxCPU, GatewayCPU time.Duration
+	Without              string // why there is no nginx
 }
 
 // serveEcho is the instance.
@@ -73,7 +76,7 @@ func compareGateway(bin string) (g gatewayFigures, err error) {
 		return g, err
 	}
 	direct := target{client: plainClient(), url: site.instance + "/score"}
-	gateway := target{client: site.client, url: site.scoring, key: site.key}
+	gateway := target{client: site.client, url: site.scoring, key: site.key, pid: site.pid}
 	nginx, stop, without, err := startNginx(dir, site.instance)
 	if err != nil {
 		return g, err
@@ -82,33 +85,47 @@ func compareGateway(bin string) (g gatewayFigures, err error) {
 	if without == "" {
 		defer stop()
 	}
-	var directs, nginxes, gateways []float64
+	var directs, nginxes, gateways []round
 	for range gatewayRounds + 1 { // the first warms up
 		for _, way := range []struct {
 			t    target
-			into *[]float64
+			into *[]round
 		}{{direct, &directs}, {nginx, &nginxes}, {gateway, &gateways}} {
 			if way.t.client == nil {
 				continue
 			}
-			rate, err := way.t.load()
+			got, err := way.t.load()
 			if err != nil {
 				return g, err
 			}
-			*way.into = append(*way.into, rate)
+			*way.into = append(*way.into, got)
 		}
 	}
-	g.Direct, g.Nginx, g.Gateway = middle(directs), middle(nginxes), middle(gateways)
+	g.Direct, _ = middle(directs)
+	g.Nginx, g.NginxCPU = middle(nginxes)
+	g.Gateway, g.GatewayCPU = middle(gateways)
 	return g, nil
 }
 
-// middle is the median without the first.
-func middle(rates []float64) float64 {
-	if len(rates) < 2 {
-		return 0
+// round is what one round of one way gave.
+type round struct {
+	rate float64       // requests per second
+	cpu  time.Duration // of the way, per request
+}
+
+// middle are the medians without the first.
+func middle(rounds []round) (rate float64, cpu time.Duration) {
+	if len(rounds) < 2 {
+		return 0, 0
 	}
-	sorted := slices.Sorted(slices.Values(rates[1:]))
-	return sorted[len(sorted)/2]
+	var rates []float64
+	var cpus []time.Duration
+	for _, r := range rounds[1:] {
+		rates, cpus = append(rates, r.rate), append(cpus, r.cpu)
+	}
+	slices.Sort(rates)
+	slices.Sort(cpus)
+	return rates[len(rates)/2], cpus[len(cpus)/2]
 }
 
 // target is a way to the instance.
@@ -116,17 +133,19 @@ type target struct {
 	client *http.Client
 	url    string
 	key    string
+	// pid is the process the way goes through; 0 for none.
+	pid int
 }
 
-// load asks with all clients for a round and answers requests per second.
-func (t target) load() (float64, error) {
+// load asks with all clients for a round.
+func (t target) load() (round, error) {
 	body := bytes.Repeat([]byte("x"), gatewayBody)
 	ctx, cancel := context.WithTimeout(context.Background(), gatewayRound)
 	defer cancel()
 	var answered atomic.Int64
 	var wrong atomic.Pointer[error]
 	var wg sync.WaitGroup
-	begin := time.Now()
+	begin, used := time.Now(), t.cpu()
 	for range gatewayClients {
 		wg.Go(func() {
 			for ctx.Err() == nil && wrong.Load() == nil {
@@ -140,9 +159,17 @@ func (t target) load() (float64, error) {
 	}
 	wg.Wait()
 	if err := wrong.Load(); err != nil {
-		return 0, fmt.Errorf("%s: %w", t.url, *err)
+		return round{}, fmt.Errorf("%s: %w", t.url, *err)
 	}
-	return float64(answered.Load()) / time.Since(begin).Seconds(), nil
+	n := answered.Load()
+	return round{float64(n) / time.Since(begin).Seconds(), (t.cpu() - used) / time.Duration(max(n, 1))}, nil
+}
+
+func (t target) cpu() time.Duration {
+	if t.pid == 0 {
+		return 0
+	}
+	return cpuTime(t.pid)
 }
 
 func (t target) ask(body []byte) error {
@@ -174,6 +201,7 @@ type echoSite struct {
 	bin, state             string
 	client                 *http.Client
 	instance, scoring, key string
+	pid                    int // of the emulator
 }
 
 func (s *echoSite) run(args ...string) ([]byte, error) {
@@ -247,8 +275,8 @@ func (s *echoSite) connect() error {
 		return err
 	}
 	var access struct {
-		Port   int
-		Bundle string
+		Port, PID int
+		Bundle    string
 	}
 	if err := json.Unmarshal(raw, &access); err != nil {
 		return err
@@ -259,6 +287,7 @@ func (s *echoSite) connect() error {
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(pem)
+	s.pid = access.PID
 	s.client = &http.Client{Transport: &http.Transport{
 		Proxy:           http.ProxyURL(&url.URL{Scheme: "http", Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(access.Port))}),
 		TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, MaxIdleConnsPerHost: gatewayClients,

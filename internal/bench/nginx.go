@@ -97,7 +97,7 @@ func startNginx(dir, instance string) (t target, stop func(), without string, er
 	}
 	client := plainClient()
 	client.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
-	return target{client: client, url: "https://" + listen + "/score"}, stop, "", nil
+	return target{client: client, url: "https://" + listen + "/score", pid: cmd.Process.Pid}, stop, "", nil
 }
 
 // writeCertificate makes a certificate of the kind the emulator serves with.

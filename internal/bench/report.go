@@ -68,18 +68,26 @@ func (r report) write(out io.Writer) {
 }
 
 func (g *gatewayFigures) write(out io.Writer) {
-	fmt.Fprintf(out, "\n## Scoring, beside nginx\n\n%d clients, bodies of 1 KiB each way, connections kept, TLS in front; medians of %d rounds in turns. The instance is a Go server without a sandbox, client and instance share the machine.\n\n| Way | Requests per second |\n|---|---|\n",
+	fmt.Fprintf(out, "\n## Scoring, beside nginx\n\n%d clients, bodies of 1 KiB each way, connections kept, TLS in front; medians of %d rounds in turns. The instance is a Go server without a sandbox, client and instance share the machine.\n\n| Way | Requests per second | Processor time per request, of the way alone |\n|---|---|---|\n",
 		gatewayClients, gatewayRounds)
-	fmt.Fprintf(out, "| the instance itself, without TLS | %.0f |\n", g.Direct)
+	fmt.Fprintf(out, "| the instance itself, without TLS | %.0f | |\n", g.Direct)
 	if g.Without != "" {
-		fmt.Fprintf(out, "| nginx as reverse proxy | NOT RUN: %s |\n", g.Without)
+		fmt.Fprintf(out, "| nginx as reverse proxy | NOT RUN: %s | |\n", g.Without)
 	} else {
-		fmt.Fprintf(out, "| nginx as reverse proxy | %.0f |\n", g.Nginx)
+		fmt.Fprintf(out, "| nginx as reverse proxy | %.0f | %s |\n", g.Nginx, microseconds(g.NginxCPU))
 	}
-	fmt.Fprintf(out, "| the endpoint's public address, through the emulator | %.0f |\n", g.Gateway)
+	fmt.Fprintf(out, "| the endpoint's public address, through the emulator | %.0f | %s |\n", g.Gateway, microseconds(g.GatewayCPU))
 	if g.Nginx > 0 {
 		fmt.Fprintf(out, "\nThe emulator reaches %.2f of nginx.\n", g.Gateway/g.Nginx)
 	}
+}
+
+// microseconds leaves the cell empty where nothing was measured.
+func microseconds(d time.Duration) string {
+	if d <= 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d µs", d.Microseconds())
 }
 
 func milliseconds(d time.Duration) string {
