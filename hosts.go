@@ -54,6 +54,7 @@ func (e *Emulator) lead(class azure.HostClass) (http.Handler, intercept.Verdict)
 		if _, ok := e.ml.RouteFor(class.Host); !ok {
 			return nil, noSuchHost("the online endpoint %q does not exist in %s here", class.Name, class.Region)
 		}
+		emulated.Express = true
 		return e.gateway, emulated
 	case azure.ServiceRouter:
 		if !e.ml.RouterExists(context.Background(), class.Host) {

@@ -81,8 +81,17 @@ func (a *admission) enter(ctx context.Context, d Deployment, c class) (target ru
 		a.mu.Unlock()
 		return runner.Target{}, nil, errQueueFull
 	}
-	w := &waiter{class: c, limit: limit, grant: make(chan grant, 1)}
 	q.pending[c]++
+	if q.frontLocked() == nil { // nobody waits, so nobody is overtaken
+		if targets := a.targets(d.ID); len(targets) > 0 {
+			if target, ok := a.idleLocked(q, targets, limit); ok {
+				q.busy[target]++
+				a.mu.Unlock()
+				return a.granted(d.ID, q, c, grant{target: target})
+			}
+		}
+	}
+	w := &waiter{class: c, limit: limit, grant: make(chan grant, 1)}
 	place := q.waiters[c].PushBack(w)
 	a.dispatchLocked(d.ID, q)
 	a.mu.Unlock()

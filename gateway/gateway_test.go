@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"github.com/amlocal/amlocal/gateway"
 	"github.com/amlocal/amlocal/internal/audit"
 	"github.com/amlocal/amlocal/internal/clock"
+	"github.com/amlocal/amlocal/internal/express"
 	"github.com/amlocal/amlocal/runner"
 )
 
@@ -134,14 +136,65 @@ func start(t testing.TB, change func(*world, *gateway.Deps), instances ...http.H
 	w.gateway = g
 	w.Server = httptest.NewUnstartedServer(g)
 	w.Config.ErrorLog = deps.ErrorLog
+	front := &expressFront{Listener: w.Listener, server: express.Server{Handler: g, Logf: deps.ErrorLog.Printf}, rest: make(chan net.Conn), done: make(chan struct{})}
+	w.Listener = front
+	go front.serve(context.WithValue(context.Background(), http.ServerContextKey, w.Config))
 	w.Start()
 	t.Cleanup(func() {
+		w.CloseClientConnections()
 		w.Close()
+		ended, cancel := context.WithCancel(context.Background())
+		cancel()
+		front.server.Close(ended)
 		if err := g.Close(); err != nil {
 			t.Error(err)
 		}
 	})
 	return w
+}
+
+// expressFront has connections served as the emulator does: by the express
+// server as long as it can.
+type expressFront struct {
+	net.Listener
+	server express.Server
+	rest   chan net.Conn
+	done   chan struct{}
+	once   sync.Once
+}
+
+func (f *expressFront) serve(ctx context.Context) {
+	for {
+		c, err := f.Listener.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			rest := f.server.Serve(ctx, c, nil)
+			if rest == nil {
+				return
+			}
+			select {
+			case f.rest <- rest:
+			case <-f.done:
+				_ = rest.Close()
+			}
+		}()
+	}
+}
+
+func (f *expressFront) Accept() (net.Conn, error) {
+	select {
+	case c := <-f.rest:
+		return c, nil
+	case <-f.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (f *expressFront) Close() error {
+	f.once.Do(func() { close(f.done) })
+	return f.Listener.Close()
 }
 
 func instance(t testing.TB, h http.Handler) runner.Target {

@@ -46,18 +46,9 @@ func (s *Service) score(w http.ResponseWriter, r *http.Request) error {
 
 	ctx, cancel := context.WithTimeout(r.Context(), deployment.timeout())
 	defer cancel()
-	// The proxy waits for the reader of the body, which a caller who sends
-	// nothing would hold up beyond the request's time.
-	stopped := make(chan struct{})
-	reading := context.AfterFunc(ctx, func() {
-		defer close(stopped)
-		httpx.StopReading(ctx)
-	})
-	defer func() {
-		if !reading() {
-			<-stopped // not during the connection's next request
-		}
-	}()
+	if httpx.Reads(ctx) {
+		defer stopReadingAt(ctx)()
+	}
 	if s.rates != nil {
 		var leave func()
 		if w, r, leave, refusal = s.rates.enter(ctx, w, r); refusal != nil {
@@ -89,6 +80,22 @@ func (s *Service) score(w http.ResponseWriter, r *http.Request) error {
 		return s.failure(ctx, r, c.err)
 	}
 	return nil
+}
+
+// stopReadingAt stops reading the body when ctx ends: the proxy waits for its
+// reader, which a caller who sends nothing would hold up beyond the request's
+// time. What it returns is to be called before the handler returns.
+func stopReadingAt(ctx context.Context) (done func()) {
+	stopped := make(chan struct{})
+	reading := context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		httpx.StopReading(ctx)
+	})
+	return func() {
+		if !reading() {
+			<-stopped // not during the connection's next request
+		}
+	}
 }
 
 // finalWriter keeps the instance's informational answers (100, 103) from the

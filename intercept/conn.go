@@ -10,6 +10,7 @@ import (
 
 	"github.com/amlocal/amlocal/azure"
 	"github.com/amlocal/amlocal/internal/clock"
+	"github.com/amlocal/amlocal/internal/express"
 )
 
 // conn is a client's connection with what we know about it.
@@ -25,6 +26,9 @@ type conn struct {
 	sni string
 	// direct says that an instance dialled a name, not a proxy.
 	direct bool
+	// state is the TLS's, where the express server had the connection first:
+	// net/http does not see it then.
+	state *tls.ConnectionState
 }
 
 func newConn(c net.Conn) *conn {
@@ -112,7 +116,33 @@ func (s *Server) sniff(c *conn) {
 	}
 	_ = c.SetDeadline(noDeadline)
 	s.handOver(c)
-	s.secureFeed.push(secured)
+	if !s.isExpress(c, secured) {
+		s.secureFeed.push(secured)
+		return
+	}
+	state := secured.ConnectionState()
+	c.state = &state
+	if rest := s.express.Serve(withConn(s.base, secured), secured, c.state); rest != nil {
+		s.secureFeed.push(rest)
+	}
+}
+
+// isExpress reports whether a connection is for a host whose requests the
+// express server takes.
+func (s *Server) isExpress(c *conn, secured *tls.Conn) bool {
+	if secured.ConnectionState().NegotiatedProtocol == "h2" {
+		return false
+	}
+	host := c.sni
+	if host == "" {
+		host = c.host
+	}
+	host = azure.CanonicalHost(host)
+	if host == "" || host == metadataHost || s.isLocal(host) {
+		return false
+	}
+	_, verdict := s.deps.Route(host)
+	return verdict.Kind == Emulated && verdict.Express
 }
 
 // nameWithoutSNI is the name a client without SNI must mean: the host it asked
@@ -131,6 +161,9 @@ type connKey struct{}
 
 // withConn is the HTTP servers' ConnContext.
 func withConn(ctx context.Context, c net.Conn) context.Context {
+	if rest, ok := c.(*express.Rest); ok {
+		c = rest.Conn
+	}
 	if secured, ok := c.(*tls.Conn); ok {
 		c = secured.NetConn()
 	}

@@ -17,6 +17,9 @@ const metadataHost = "169.254.169.254"
 // outside, requests to one host inside tunnels and TLS.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := connOf(r.Context())
+	if r.TLS == nil {
+		r.TLS = c.state
+	}
 	instance := c.instance
 	if instance == "" {
 		instance = s.instanceOf(r.Header.Get("Proxy-Authorization"))

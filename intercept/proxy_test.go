@@ -84,7 +84,7 @@ func startProxy(t testing.TB, change func(*intercept.Deps)) *proxy {
 func route(host string) (http.Handler, intercept.Verdict) {
 	switch {
 	case host == "acct.blob.core.windows.net", host == "management.azure.com":
-		return http.HandlerFunc(echo), intercept.Verdict{Kind: intercept.Emulated}
+		return http.HandlerFunc(echo), intercept.Verdict{Kind: intercept.Emulated, Express: host != "management.azure.com"}
 	case strings.HasSuffix(host, ".blob.core.windows.net"):
 		return nil, intercept.Verdict{Kind: intercept.NoSuchHost, Reason: "no storage account \"nobody\" exists here; create it with az storage account create"}
 	case host == "telemetry.azure.com":

@@ -13,6 +13,7 @@ import (
 
 	"github.com/amlocal/amlocal/internal/audit"
 	"github.com/amlocal/amlocal/internal/clock"
+	"github.com/amlocal/amlocal/internal/express"
 	"github.com/amlocal/amlocal/internal/httpx"
 )
 
@@ -39,6 +40,10 @@ type Verdict struct {
 	// Service names what is refused; Quiet keeps it out of the audit log.
 	Service string
 	Quiet   bool
+	// Express says that an Emulated host gets many small requests, so that
+	// they are worth the express server (package express says what differs
+	// for its handler).
+	Express bool
 }
 
 // Deps are what the proxy needs.
@@ -91,7 +96,10 @@ type Server struct {
 	// plain and secure are fed with sniffed connections.
 	plain, secure         *http.Server
 	plainFeed, secureFeed *feed
-	running               sync.WaitGroup
+	express               *express.Server
+	// base is the base of its requests' contexts.
+	base    context.Context
+	running sync.WaitGroup
 
 	mu        sync.Mutex
 	closed    bool
@@ -131,9 +139,20 @@ func New(deps Deps) (*Server, error) {
 		IdleConnTimeout:     90 * time.Second,
 	}
 	s.plain, s.secure = s.httpServer(), s.httpServer()
+	s.express = &express.Server{Handler: s, Logf: s.logf}
+	// httputil.ReverseProxy asks for the key to know that a server runs it.
+	s.base = context.WithValue(context.Background(), http.ServerContextKey, s.secure)
 	s.running.Go(func() { _ = s.plain.Serve(s.plainFeed) })
 	s.running.Go(func() { _ = s.secure.Serve(s.secureFeed) })
 	return s, nil
+}
+
+func (s *Server) logf(format string, args ...any) {
+	if s.deps.ErrorLog == nil {
+		log.Printf(format, args...)
+		return
+	}
+	s.deps.ErrorLog.Printf(format, args...)
 }
 
 func (s *Server) httpServer() *http.Server {
@@ -208,6 +227,7 @@ func (s *Server) Close(ctx context.Context) error {
 			}
 		})
 	}
+	wg.Go(func() { s.express.Close(ctx) })
 	wg.Wait()
 	s.plainFeed.close()
 	s.secureFeed.close()

@@ -17,8 +17,9 @@ var levels = map[string]int{
 	"internal/seal":     0,
 	"internal/sabotage": 0,
 
-	"store":          1,
-	"internal/fault": 1,
+	"store":            1,
+	"internal/express": 1,
+	"internal/fault":   1,
 
 	"internal/audit": 2,
 	"rbac":           2,

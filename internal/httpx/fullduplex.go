@@ -22,9 +22,13 @@ import (
 //     sent and before the handler returns.
 //
 // A caller who does not send on is not waited for: its answer is there, and its
-// connection is closed.
+// connection is closed. A body that says it is Complete needs nothing of this.
 func FullDuplex(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, ok := r.Body.(complete); ok {
+			next.ServeHTTP(w, r)
+			return
+		}
 		controller := http.NewResponseController(w)
 		if r.ProtoMajor != 1 || r.Body == nil || r.Body == http.NoBody || controller.EnableFullDuplex() != nil {
 			next.ServeHTTP(w, r) // HTTP/2 is full duplex by nature, and closes a body without waiting
@@ -65,6 +69,9 @@ const (
 	drainTime = time.Second
 )
 
+// complete is a body that was read from the network before the handler began.
+type complete interface{ Complete() }
+
 type stopKey struct{}
 
 // StopReading ends the Read of the body of a request that came by FullDuplex.
@@ -75,6 +82,10 @@ func StopReading(ctx context.Context) {
 		stop()
 	}
 }
+
+// Reads reports whether a request's body is read from the network, so that
+// StopReading has something to stop.
+func Reads(ctx context.Context) bool { return ctx.Value(stopKey{}) != nil }
 
 // endBody notes how far it was read.
 type endBody struct {
