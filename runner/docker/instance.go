@@ -74,6 +74,7 @@ func (b *Backend) Start(ctx context.Context, spec runner.InstanceSpec) (_ runner
 		return nil, err
 	}
 	i.set = brought.set
+	defer func() { _ = brought.arrived() }() // also when something fails first: then the set is released
 	say := note(spec)
 	c := containerSpec{
 		name: b.thing(spec.InstanceID), image: a.ID, env: b.environ(spec, image, i.subnet.prefix, say),
@@ -101,6 +102,9 @@ func (b *Backend) Start(ctx context.Context, spec runner.InstanceSpec) (_ runner
 		return nil, fmt.Errorf("docker: attach to the container of %s: %w", spec.Name, err)
 	}
 	if err := b.register(i); err != nil {
+		return nil, errors.Join(err, output.Close())
+	}
+	if err := brought.arrived(); err != nil {
 		return nil, errors.Join(err, output.Close())
 	}
 	if err := b.eng.start(ctx, i.container); err != nil {

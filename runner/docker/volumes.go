@@ -47,6 +47,7 @@ type mountSet struct {
 	targets []volumeMount
 	refs    int
 	filled  chan struct{} // closed when the content is there, or err is set
+	cleared chan struct{} // closed when no courier holds the volumes any more
 	err     error
 }
 
@@ -55,6 +56,9 @@ type delivery struct {
 	trust      string
 	resolvConf string
 	set        *mountSet
+	// arrived waits until the content is there; the container may be made
+	// meanwhile, not started. It is to be called before the set is released.
+	arrived func() error
 }
 
 func newVolumes(b *Backend) *volumes {
@@ -67,8 +71,9 @@ type parcel struct {
 	write  func(*tar.Writer) error
 }
 
-// prepare brings everything an instance on the network needs that is not there
-// yet. The mounts are counted: release them.
+// prepare begins to bring everything an instance on the network needs that is
+// not there yet; delivery.arrived sees the end of it. The mounts are counted: release
+// them.
 func (v *volumes) prepare(ctx context.Context, spec runner.InstanceSpec, prefix netip.Prefix) (d delivery, err error) {
 	var parcels []parcel
 	trust, content, err := v.trustContent()
@@ -81,14 +86,17 @@ func (v *volumes) prepare(ctx context.Context, spec runner.InstanceSpec, prefix 
 	set, mine := v.setLocked(spec)
 	v.mu.Unlock()
 	d.trust, d.set = trust, set
+	shipping := false
 	defer func() {
-		if mine {
+		if err == nil {
+			return
+		}
+		if mine && !shipping {
 			set.err = err
 			close(set.filled)
+			close(set.cleared)
 		}
-		if err != nil {
-			v.release(set)
-		}
+		v.release(set)
 	}()
 	if !known {
 		if _, err := v.b.eng.createVolume(ctx, trust, v.b.labels("trust")); err != nil {
@@ -121,23 +129,41 @@ func (v *volumes) prepare(ctx context.Context, spec runner.InstanceSpec, prefix 
 			parcels = append(parcels, parcel{name, func(w *tar.Writer) error { return folder(w, m.Source) }})
 		}
 	}
-	if err := v.deliver(ctx, parcels); err != nil {
-		return d, err
-	}
+	first := d.resolvConf == ""
 	d.resolvConf = resolvConf
-	v.mu.Lock()
-	v.trust = trust
-	v.resolvers[prefix] = resolvConf
-	v.mu.Unlock()
-	if !mine {
+	shipped := make(chan error, 1)
+	shipping = true
+	v.b.cleanup.Go(func() {
+		courier, err := v.deliver(ctx, parcels)
+		if err == nil {
+			v.mu.Lock()
+			v.trust = trust
+			v.resolvers[prefix] = resolvConf
+			v.mu.Unlock()
+		}
+		if mine {
+			set.err = err
+			close(set.filled)
+		}
+		shipped <- err
+		v.dismiss(courier)
+		if mine {
+			close(set.cleared)
+		}
+	})
+	d.arrived = sync.OnceValue(func() error {
+		if err := <-shipped; err != nil || mine {
+			return err
+		}
 		select {
 		case <-set.filled:
-			if set.err != nil {
-				return d, set.err
-			}
+			return set.err
 		case <-ctx.Done():
-			return d, ctx.Err()
+			return ctx.Err()
 		}
+	})
+	if first { // the engine looks for a file bound by path when it makes a container
+		return d, d.arrived()
 	}
 	return d, nil
 }
@@ -153,7 +179,7 @@ func (v *volumes) setLocked(spec runner.InstanceSpec) (set *mountSet, mine bool)
 	set = v.sets[key]
 	if set == nil {
 		mine = true
-		set = &mountSet{key: key, filled: make(chan struct{})}
+		set = &mountSet{key: key, filled: make(chan struct{}), cleared: make(chan struct{})}
 		for i, m := range spec.Mounts {
 			set.targets = append(set.targets, volumeMount{volume: v.b.thing("mount", key, strconv.Itoa(i)), target: m.Target, readOnly: true})
 		}
@@ -177,6 +203,7 @@ func (v *volumes) release(set *mountSet) {
 		v.mu.Unlock()
 		return
 	}
+	<-set.cleared
 	ctx, cancel := cleaning()
 	defer cancel()
 	for _, t := range set.targets {
@@ -207,39 +234,43 @@ func (v *volumes) trustContent() (name string, write func(*tar.Writer) error, er
 	}, nil
 }
 
-// deliver fills volumes by way of a container that is never started.
-func (v *volumes) deliver(ctx context.Context, parcels []parcel) error {
+// deliver fills volumes by way of a container that is never started. It is to
+// be dismissed, whatever became of it; "" for none.
+func (v *volumes) deliver(ctx context.Context, parcels []parcel) (courier string, err error) {
 	if len(parcels) == 0 {
-		return nil
+		return "", nil
 	}
 	image, err := v.b.agentImage(ctx)
 	if err != nil {
-		return err
+		return "", err
 	}
 	spec := containerSpec{image: image, cmd: []string{agentProgram}, labels: v.b.labels("courier")}
 	for i, p := range parcels {
 		spec.volumes = append(spec.volumes, volumeMount{volume: p.volume, target: "/v/" + strconv.Itoa(i)})
 	}
-	id, err := v.b.createFromAgent(ctx, spec)
-	if err != nil {
-		return fmt.Errorf("docker: deliver files: %w", err)
+	if courier, err = v.b.createFromAgent(ctx, spec); err != nil {
+		return "", fmt.Errorf("docker: deliver files: %w", err)
 	}
-	defer func() {
-		ctx, cancel := cleaning()
-		defer cancel()
-		if err := v.b.eng.remove(ctx, id); err != nil {
-			v.b.cfg.Logf("docker: remove a courier: %v", err)
-		}
-	}()
 	for i, p := range parcels {
 		content := archive(p.write)
-		err := v.b.eng.copyTo(ctx, id, spec.volumes[i].target, content)
+		err := v.b.eng.copyTo(ctx, courier, spec.volumes[i].target, content)
 		_ = content.Close()
 		if err != nil {
-			return fmt.Errorf("docker: deliver files: %w", err)
+			return courier, fmt.Errorf("docker: deliver files: %w", err)
 		}
 	}
-	return nil
+	return courier, nil
+}
+
+func (v *volumes) dismiss(courier string) {
+	if courier == "" {
+		return
+	}
+	ctx, cancel := cleaning()
+	defer cancel()
+	if err := v.b.eng.remove(ctx, courier); err != nil {
+		v.b.cfg.Logf("docker: remove a courier: %v", err)
+	}
 }
 
 // folder archives a folder of ours: readable by every user of the image, owned
