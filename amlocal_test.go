@@ -26,7 +26,7 @@ func start(t *testing.T, change func(*Config)) *Emulator {
 
 func closeEmulator(t *testing.T, e *Emulator) {
 	t.Helper()
-	ctx, cancel := contextWithTimeout(20 * time.Second)
+	ctx, cancel := contextWithTimeout(time.Minute)
 	defer cancel()
 	if err := e.Close(ctx); err != nil {
 		t.Error(err)

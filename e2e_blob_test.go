@@ -172,7 +172,7 @@ func TestDeploymentReadsBlobOrFails(t *testing.T) {
 			if got := l.owner.stateOf(t, "story", "green"); got != "Failed" {
 				t.Errorf("state %q, want Failed", got)
 			}
-			log := l.owner.logs(t, "story", "green", armmachinelearning.ContainerTypeInferenceServer)
+			log := l.owner.said(t, "story", "green", "AuthorizationPermissionMismatch")
 			if !strings.Contains(log, "AuthorizationPermissionMismatch") || strings.Contains(log, helloText) {
 				t.Errorf("log:\n%s", log)
 			}
@@ -192,7 +192,7 @@ func TestDeploymentReadsBlobOrFails(t *testing.T) {
 	t.Run("the right role", func(t *testing.T) {
 		l.owner.grant(t, principal, "Storage Blob Data Reader", containerID(accountOne, "box"))
 		l.owner.deploy(t, "story", "green", body)
-		log := l.owner.logs(t, "story", "green", armmachinelearning.ContainerTypeInferenceServer)
+		log := l.owner.said(t, "story", "green", "Blob contains: "+helloText, "Model loaded")
 		if !strings.Contains(log, "Blob contains: "+helloText) || !strings.Contains(log, "Model loaded") {
 			t.Errorf("log:\n%s", log)
 		}

@@ -347,7 +347,7 @@ func TestUserIdentityNeedsItsRoles(t *testing.T) {
 	fail("ResourceNotReady", "AuthorizationPermissionMismatch")
 	l.owner.grant(t, principal, "Storage Blob Data Reader", accountID(accountOne))
 	l.owner.deploy(t, "uai", "blue", body)
-	if log := l.owner.logs(t, "uai", "blue", armmachinelearning.ContainerTypeInferenceServer); !strings.Contains(log, "Blob contains: "+helloText) {
+	if log := l.owner.said(t, "uai", "blue", "Blob contains: "+helloText); !strings.Contains(log, "Blob contains: "+helloText) {
 		t.Errorf("log:\n%s", log)
 	}
 	if got := l.owner.rolesOf(t, principal); len(got) != 2 { // the same role at two scopes counts once here

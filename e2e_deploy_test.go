@@ -6,8 +6,10 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/machinelearning/armmachinelearning/v4"
@@ -186,6 +188,19 @@ func (s *session) logs(t *testing.T, endpoint, name string, kind armmachinelearn
 		t.Fatal(err)
 	}
 	return *got.Content
+}
+
+// said is the server's log once it has all the texts, or after a minute: what a
+// server prints comes behind its answers.
+func (s *session) said(t *testing.T, endpoint, name string, texts ...string) (log string) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		log = s.logs(t, endpoint, name, armmachinelearning.ContainerTypeInferenceServer)
+		lacks := func(text string) bool { return !strings.Contains(log, text) }
+		if !slices.ContainsFunc(texts, lacks) || time.Now().After(end) {
+			return log
+		}
+	}
 }
 
 func (s *session) keys(t *testing.T, endpoint string) armmachinelearning.EndpointAuthKeys {

@@ -204,7 +204,7 @@ func TestKubernetesFlow(t *testing.T) {
 				t.Errorf("%s with another credential: %d", mode, a.status)
 			}
 		}
-		if logs := o.logs(t, name, "blue", armmachinelearning.ContainerTypeInferenceServer); !strings.Contains(logs, helloText) {
+		if logs := o.said(t, name, "blue", helloText); !strings.Contains(logs, helloText) {
 			t.Errorf("the log lacks the blob: %s", logs)
 		}
 	}

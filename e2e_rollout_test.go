@@ -115,6 +115,7 @@ type load struct {
 	moved  *sync.Cond
 	failed string
 	by     map[string]int // answers by deployment
+	ended  [4]int         // requests by asker
 }
 
 // phase is how many answers a phase of the rollout lasts.
@@ -135,10 +136,14 @@ func startLoad(t *testing.T, l *lab, endpoint, key string) *load {
 	t.Cleanup(transport.CloseIdleConnections)
 	client := &http.Client{Transport: transport}
 	target := (&url.URL{Scheme: "https", Host: endpoint + "." + azure.SeedLocation + ".inference.ml.azure.com", Path: "/score"}).String()
-	for range 4 {
+	for i := range ld.ended {
 		ld.running.Go(func() {
 			for ctx.Err() == nil {
 				ld.ask(ctx, client, target, key)
+				ld.mu.Lock()
+				ld.ended[i]++
+				ld.mu.Unlock()
+				ld.moved.Broadcast()
 			}
 		})
 	}
@@ -192,7 +197,12 @@ func (l *load) during(name string, want map[string]bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	before := maps.Clone(l.by)
-	l.waitLocked(name, 4) // answers already on their way belong to the phase before
+	// What each was asking as this began belongs to the phase before.
+	for i, ended := range l.ended {
+		for l.ended[i] == ended && l.failed == "" {
+			l.moved.Wait()
+		}
+	}
 	clear(l.by)
 	l.waitLocked(name, phase)
 	for by := range l.by {

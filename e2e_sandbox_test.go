@@ -56,7 +56,7 @@ func TestSandboxedInstances(t *testing.T) {
 			t.Errorf("%s: %q %q", name, got.Text, got.Error)
 		}
 	}
-	if log := l.owner.logs(t, "boxed", "blue", armmachinelearning.ContainerTypeInferenceServer); !strings.Contains(log, "example.com does not resolve") {
+	if log := l.owner.said(t, "boxed", "blue", "example.com does not resolve"); !strings.Contains(log, "example.com does not resolve") {
 		t.Errorf("the log does not explain a name:\n%s", log)
 	}
 	// Only IMDS is left, which knows each instance by its socket.

@@ -113,7 +113,7 @@ func (l *lab) eventually(t *testing.T, deployment, body string) {
 	t.Helper()
 	key := *l.owner.keys(t, "lasting").PrimaryKey
 	var a answer
-	for range 600 {
+	for range 1200 {
 		if a = l.score(t, "lasting", deployment, key, body); a.status == 200 {
 			return
 		}

@@ -58,6 +58,13 @@ func (l *ledger) note(f func()) {
 	f()
 }
 
+// acknowledged is how many blobs are to be found again.
+func (l *ledger) acknowledged() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.blobs)
+}
+
 // blobName names a blob by number and size: small ones lie in the database,
 // larger ones in files.
 func blobName(n int) string {
@@ -235,7 +242,7 @@ func (w *writers) nothingHalf() {
 			}
 		}
 	}
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for pages := w.owner.endpoints.NewListPager(group, workspace, nil); pages.More(); {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
@@ -276,8 +283,13 @@ func TestKill(t *testing.T) {
 	for round, running := 0, first; round < kills; round++ {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
+		before := w.acknowledged()
 		go func() { defer close(done); w.run(ctx) }()
 		time.Sleep(time.Duration(10+rand.IntN(150)) * time.Millisecond)
+		// On a busy machine that may be too soon for anything to be lost.
+		for end := time.Now().Add(10 * time.Second); w.acknowledged() == before && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
 		running.kill()
 		cancel()
 		<-done

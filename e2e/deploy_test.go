@@ -120,6 +120,17 @@ func (o *owner) logs(t *testing.T, endpoint string) string {
 	return *got.Content
 }
 
+// logsOnce is the log once it says something, or after a minute: what a server
+// prints comes behind its answers.
+func (o *owner) logsOnce(t *testing.T, endpoint string, says func(log string) bool) string {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		if log := o.logs(t, endpoint); says(log) || time.Now().After(end) {
+			return log
+		}
+	}
+}
+
 // score posts to blue through the endpoint's public address.
 func (s *site) score(endpoint, key string) (status int, body string) {
 	s.t.Helper()
@@ -146,7 +157,7 @@ func (s *site) score(endpoint, key string) (status int, body string) {
 // scoreSoon scores once the deployment is up again.
 func (s *site) scoreSoon(endpoint, key string) string {
 	s.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; {
+	for deadline := time.Now().Add(2 * time.Minute); ; {
 		status, body := s.score(endpoint, key)
 		if status == http.StatusOK {
 			return body

@@ -29,7 +29,7 @@ import (
 // TestRestartContainers takes a deployment in a container through kill, up,
 // kill and down, its model and environment deleted.
 func TestRestartContainers(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := docker.Available(ctx, ""); err != nil {
 		covers.NotRun(t, "docker", "no engine answers")
@@ -56,7 +56,7 @@ func TestRestartContainers(t *testing.T) {
 	o.dropAssets(t, "goscorer")
 	key := o.key(t, "restart")
 	want := s.scoreSoon("restart", key)
-	log := o.logs(t, "restart")
+	log := o.logsOnce(t, "restart", func(log string) bool { return strings.Contains(log, "Request processed") })
 	if !strings.Contains(log, "Blob contains: "+helloText) {
 		t.Fatalf("the log is\n%s", log)
 	}

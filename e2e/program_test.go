@@ -83,7 +83,7 @@ func newSite(t *testing.T) *site {
 			t.Errorf("down: %v: %s", err, out)
 		}
 		// The emulator's own process ends a moment after it said so.
-		for end := time.Now().Add(10 * time.Second); len(s.processes()) > 0 && time.Now().Before(end); {
+		for end := time.Now().Add(time.Minute); len(s.processes()) > 0 && time.Now().Before(end); {
 			time.Sleep(50 * time.Millisecond)
 		}
 		for _, pid := range s.processes() {
@@ -191,7 +191,7 @@ func (s *site) client(a amlocal.Access) *http.Client {
 		TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, MaxIdleConnsPerHost: 4,
 	}
 	s.t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, Timeout: 30 * time.Second}
+	return &http.Client{Transport: transport, Timeout: 2 * time.Minute}
 }
 
 // kill ends the emulator as `kill -9` does.
@@ -230,6 +230,16 @@ func (s *site) processes() (pids []int) {
 		}
 	}
 	return pids
+}
+
+// goneSoon waits for the end of a process: what is ended in the background.
+func goneSoon(pid int) bool {
+	for end := time.Now().Add(time.Minute); alive(pid); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
 }
 
 // alive says whether a process is there and not only unreaped.

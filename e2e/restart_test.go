@@ -39,7 +39,7 @@ func TestRestart(t *testing.T) {
 	o.dropAssets(t, "goscorer")
 	key := o.key(t, "restart")
 	want := s.scoreSoon("restart", key)
-	log := o.logs(t, "restart")
+	log := o.logsOnce(t, "restart", func(log string) bool { return strings.Contains(log, "Request processed") })
 	if !strings.Contains(log, "Blob contains: "+helloText) || !strings.Contains(log, "Request processed") {
 		t.Fatalf("the log is\n%s", log)
 	}
@@ -146,7 +146,9 @@ func (s *site) wantServes(t *testing.T, o *owner, key, want, log string) {
 	if got := o.key(t, "restart"); got != key {
 		t.Error("the endpoint's key has changed")
 	}
-	now := o.logs(t, "restart")
+	now := o.logsOnce(t, "restart", func(now string) bool {
+		return strings.Count(now, "Init complete") > strings.Count(log, "Init complete")
+	})
 	if !strings.Contains(now, strings.TrimSpace(log)) {
 		t.Errorf("the old log is lost; now\n%s\nbefore\n%s", now, log)
 	}

@@ -26,7 +26,7 @@ var unneeded = regexp.MustCompile(`/@azure/arm-|/@azure-rest/|\.(map|d\.[mc]?ts)
 // each shows Azure's refusal.
 func TestInsideContainers(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := docker.Available(ctx, ""); err != nil {
 		covers.NotRun(t, "docker", "no engine answers")
@@ -95,7 +95,7 @@ func TestInsideContainers(t *testing.T) {
 func TestContainersApart(t *testing.T) {
 	t.Parallel()
 	covers.C(t, "go net/http in a container", "R-503", "R-516")
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := docker.Available(ctx, ""); err != nil {
 		covers.NotRun(t, "docker", "no engine answers")

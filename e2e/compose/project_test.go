@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -42,6 +43,22 @@ type project struct {
 	state string // its UUID
 }
 
+// freePort is one that stays free though the project is taken down and up again:
+// below those that the machine gives to outgoing connections.
+func freePort(t *testing.T) int {
+	t.Helper()
+	for range 100 {
+		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(10000)))
+		if err != nil {
+			continue
+		}
+		_ = ln.Close()
+		return ln.Addr().(*net.TCPAddr).Port
+	}
+	t.Fatal("no free port")
+	return 0
+}
+
 // newProject needs what the suite needs; the project ends with the test.
 func newProject(t *testing.T) *project {
 	t.Helper()
@@ -57,12 +74,7 @@ func newProject(t *testing.T) *project {
 	if err := makeImage(); err != nil {
 		t.Fatalf("make the image: %v", err)
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &project{t: t, name: "amlocale2e" + strings.ReplaceAll(uuid.NewString(), "-", "")[:12], port: ln.Addr().(*net.TCPAddr).Port}
-	_ = ln.Close()
+	p := &project{t: t, name: "amlocale2e" + strings.ReplaceAll(uuid.NewString(), "-", "")[:12], port: freePort(t)}
 	file, err := filepath.Abs(root + "/docker-compose.yml")
 	if err != nil {
 		t.Fatal(err)
@@ -162,7 +174,7 @@ func (p *project) deploy(scenario string) {
 // serves waits until a deployment serves.
 func (p *project) serves(name string) {
 	p.t.Helper()
-	for range 300 {
+	for range 1200 {
 		for _, d := range p.status().Deployments {
 			if d.Name == name && len(d.Instances) == 1 && d.Instances[0].Ready {
 				return

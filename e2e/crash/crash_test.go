@@ -335,6 +335,7 @@ func (l *lab) run(t *testing.T, r row, endpoint string) {
 	err := l.deploy(t.Context(), endpoint, m)
 	for few > 0 && few < 60 && err != nil && !tells(err, want.texts) {
 		// On a busy machine the time may be over before the server has begun.
+		l.remove(t, endpoint) // a failed first provisioning cannot be mended in place
 		few *= 3
 		m.ReadinessProbe, m.LivenessProbe = quick(few), quick(few)
 		err = l.deploy(t.Context(), endpoint, m)
