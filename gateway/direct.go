@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httputil"
 	"net/textproto"
 	"slices"
 	"strconv"
@@ -70,11 +69,16 @@ func (d *direct) serve(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	if err := readBody(r.Body, sent); err != nil {
 		return err
 	}
-	out := d.outgoing(ctx, r)
-	head := appendHead(buffer[:0:bufferSize-maxDirect], out, len(sent))
+	if callOf(ctx).router {
+		u := *r.URL
+		strip(&u)
+		r = r.WithContext(ctx)
+		r.URL = &u
+	}
+	head := appendHead(buffer[:0:bufferSize-maxDirect], r, len(sent))
 	message := append(head, sent...) // in place behind the head, unless the head is huge
 
-	c, resp, err := d.ask(ctx, out, message, len(sent) == 0) //nolint:bodyclose // it is passed on to its end, or its connection closed
+	c, resp, err := d.ask(ctx, r, message, len(sent) == 0) //nolint:bodyclose // it is passed on to its end, or its connection closed
 	if err != nil {
 		return err
 	}
@@ -136,26 +140,10 @@ func readBody(r io.Reader, p []byte) error {
 	}
 }
 
-// outgoing is the request the instance sees, by the rules of the proxy.
-func (d *direct) outgoing(ctx context.Context, r *http.Request) *http.Request {
-	u := *r.URL
-	header := make(http.Header, len(r.Header)+1)
-	for name, values := range r.Header {
-		header[name] = values
-	}
-	for _, name := range hopByHop {
-		delete(header, name)
-	}
-	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
-		delete(header, name)
-	}
-	out := (&http.Request{Method: r.Method, URL: &u, Header: header, Host: r.Host}).WithContext(ctx)
-	rewrite(&httputil.ProxyRequest{In: r, Out: out})
-	return out
-}
-
-// appendHead writes a request's head as net/http does.
+// appendHead writes the head the instance sees, by the rules of rewrite, as
+// net/http would.
 func appendHead(b []byte, r *http.Request, length int) []byte {
+	c := callOf(r.Context())
 	line := func(name, value string) {
 		b = append(b, name...)
 		b = append(b, ": "...)
@@ -171,8 +159,7 @@ func appendHead(b []byte, r *http.Request, length int) []byte {
 		line("Content-Length", strconv.Itoa(length))
 	}
 	for name, values := range r.Header {
-		switch name {
-		case "Host", "Content-Length", "Transfer-Encoding", "Trailer":
+		if ownHeader(name) {
 			continue
 		}
 		for _, value := range values {
@@ -181,7 +168,23 @@ func appendHead(b []byte, r *http.Request, length int) []byte {
 			}
 		}
 	}
+	line(headerRequestID, c.requestID)
+	if c.clientRequestID != "" {
+		line(headerClientRequestID, c.clientRequestID)
+	}
 	return append(b, "\r\n"...)
+}
+
+// ownHeader names what the front door does not pass on as it came: what it
+// speaks of with its callers, and what it says itself.
+func ownHeader(name string) bool {
+	switch name {
+	case "Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
+		"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto",
+		"Authorization", "Host", "Content-Length", headerRequestID, headerClientRequestID:
+		return true
+	}
+	return false
 }
 
 // ask sends a request and reads the head of its answer. A kept connection may
@@ -189,7 +192,7 @@ func appendHead(b []byte, r *http.Request, length int) []byte {
 // another one, and so is one without effects that was not answered at all.
 func (d *direct) ask(ctx context.Context, r *http.Request, message []byte, empty bool) (*instanceConn, *http.Response, error) {
 	for {
-		c, err := d.pool.get(ctx, r.URL.Host)
+		c, err := d.pool.get(ctx, callOf(ctx).target.Host)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -225,7 +228,7 @@ func (c *instanceConn) exchange(r *http.Request, message []byte) (resp *http.Res
 		return nil, sent, err
 	}
 	for {
-		resp, err := http.ReadResponse(c.reader, r)
+		resp, err := c.readResponse(r)
 		switch {
 		case errors.Is(err, io.ErrUnexpectedEOF) && c.read == 0:
 			return nil, sent, io.EOF

@@ -2,12 +2,18 @@ package gateway
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"net"
+	"net/http"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/amlocal/amlocal/internal/express"
 )
 
 const (
@@ -74,6 +80,96 @@ func (c *instanceConn) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// readResponse reads the head of an answer. Most are short, plain and of known
+// length: they are read in place, and the rest by net/http.
+func (c *instanceConn) readResponse(r *http.Request) (*http.Response, error) {
+	if _, err := c.reader.Peek(1); err != nil { // waits
+		return http.ReadResponse(c.reader, r)
+	}
+	p, _ := c.reader.Peek(c.reader.Buffered())
+	resp, head := plainResponse(p)
+	if resp == nil || r.Method == http.MethodHead {
+		return http.ReadResponse(c.reader, r)
+	}
+	_, _ = c.reader.Discard(head)
+	resp.Request = r
+	resp.Body = http.NoBody
+	if resp.ContentLength > 0 {
+		resp.Body = &knownBody{r: c.reader, left: resp.ContentLength}
+	}
+	return resp, nil
+}
+
+// plainResponse reads a final answer whose head is all there and has a length,
+// and nothing about connection or coding; nil is any other.
+func plainResponse(p []byte) (resp *http.Response, head int) {
+	const version = "HTTP/1.1 "
+	head = bytes.Index(p, []byte("\r\n\r\n"))
+	if head < 0 || !bytes.HasPrefix(p, []byte(version)) {
+		return nil, 0
+	}
+	head += len("\r\n\r\n")
+	line, fields, _ := strings.Cut(string(p[:head-2]), "\r\n")
+	if strings.ContainsAny(line, "\r\n") {
+		return nil, 0
+	}
+	code, _, _ := strings.Cut(line[len(version):], " ")
+	status, err := strconv.Atoi(code)
+	if err != nil || len(code) != 3 || status < http.StatusOK || status == http.StatusNoContent || status == http.StatusNotModified {
+		return nil, 0
+	}
+	h, ok := express.Fields(fields)
+	if !ok {
+		return nil, 0
+	}
+	for _, name := range []string{"Transfer-Encoding", "Trailer", "Upgrade", "Pragma"} {
+		if _, ok := h[name]; ok {
+			return nil, 0
+		}
+	}
+	for _, value := range h["Connection"] {
+		if !strings.EqualFold(value, "keep-alive") {
+			return nil, 0
+		}
+	}
+	length := h["Content-Length"]
+	if len(length) != 1 {
+		return nil, 0
+	}
+	n, err := strconv.ParseUint(length[0], 10, 63)
+	if err != nil {
+		return nil, 0
+	}
+	return &http.Response{
+		Status: line[len(version):], StatusCode: status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: h, ContentLength: int64(n), //nolint:gosec // it has 63 bits
+	}, head
+}
+
+// knownBody is a body of known length.
+type knownBody struct {
+	r    io.Reader
+	left int64
+}
+
+// Read reads on; the end comes with the last bytes.
+func (b *knownBody) Read(p []byte) (int, error) {
+	if b.left == 0 {
+		return 0, io.EOF
+	}
+	n, err := b.r.Read(p[:min(int64(len(p)), b.left)])
+	switch b.left -= int64(n); {
+	case b.left == 0:
+		return n, io.EOF
+	case errors.Is(err, io.EOF):
+		return n, io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// Close does nothing: what is unread ends the connection.
+func (b *knownBody) Close() error { return nil }
 
 // instancePool keeps idle connections by address.
 type instancePool struct {

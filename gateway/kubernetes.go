@@ -26,7 +26,8 @@ func (s *Service) Router() http.Handler {
 }
 
 func (s *Service) serveRouter(w http.ResponseWriter, r *http.Request) {
-	if id := sanitizeClientRequestID(r.Header.Get(headerClientRequestID)); id != "" {
+	id := sanitizeClientRequestID(r.Header.Get(headerClientRequestID))
+	if id != "" {
 		w.Header().Set(headerClientRequestID, id)
 	}
 	host := azure.CanonicalHost(r.Host)
@@ -47,7 +48,7 @@ func (s *Service) serveRouter(w http.ResponseWriter, r *http.Request) {
 	case endpoint.AuthMode == AADToken:
 		s.plane.Refuse(w, r, errTokenDenied(errAADOnKubernetes))
 	default:
-		s.plane.Serve(w, r.WithContext(withCall(r.Context(), &call{endpoint: endpoint, router: true})), op)
+		s.plane.Serve(w, r.WithContext(withCall(r.Context(), &call{endpoint: endpoint, router: true, clientRequestID: id})), op)
 	}
 }
 

@@ -190,7 +190,7 @@ func (cp *mirrorCopy) ask(body []byte) (err error) {
 		return err
 	}
 	defer leave()
-	c := &call{endpoint: Endpoint{Name: cp.endpoint}, entry: cp.entry, requestID: cp.requestID}
+	c := &call{endpoint: Endpoint{Name: cp.endpoint}, entry: cp.entry, requestID: cp.requestID, clientRequestID: sanitizeClientRequestID(cp.request.Header.Get(headerClientRequestID))}
 	if c.target, err = url.Parse(target.URL); err != nil {
 		return fmt.Errorf("instance %s: %w", target.Instance, err)
 	}

@@ -191,11 +191,9 @@ func rewrite(pr *httputil.ProxyRequest) {
 	// Assumed: the credential is the front door's and stays there.
 	pr.Out.Header.Del("Authorization")
 	pr.Out.Header.Set(headerRequestID, c.requestID)
-	if id := pr.In.Header.Get(headerClientRequestID); id != "" {
-		pr.Out.Header.Del(headerClientRequestID)
-		if id = sanitizeClientRequestID(id); id != "" {
-			pr.Out.Header.Set(headerClientRequestID, id)
-		}
+	pr.Out.Header.Del(headerClientRequestID)
+	if c.clientRequestID != "" {
+		pr.Out.Header.Set(headerClientRequestID, c.clientRequestID)
 	}
 }
 
@@ -205,10 +203,11 @@ func modifyResponse(resp *http.Response) error {
 	for _, name := range []string{headerRequestID, "Server", headerDeployment, headerSession} {
 		resp.Header.Del(name) // the front door's own value is set already
 	}
-	if resp.Request.Header.Get(headerClientRequestID) != "" {
+	c := callOf(resp.Request.Context())
+	if c.clientRequestID != "" {
 		resp.Header.Del(headerClientRequestID)
 	}
-	if callOf(resp.Request.Context()).router {
+	if c.router {
 		passOn(resp)
 		return nil
 	}
@@ -217,9 +216,8 @@ func modifyResponse(resp *http.Response) error {
 	}
 	setReason(resp.Header, reasonModelError)
 	resp.Header.Set(headerModelStatus, fmt.Sprint(resp.StatusCode))
-	entry := callOf(resp.Request.Context()).entry
-	entry.Code = reasonModelError
-	entry.Cause = fmt.Sprintf("the deployment answered %d", resp.StatusCode)
+	c.entry.Code = reasonModelError
+	c.entry.Cause = fmt.Sprintf("the deployment answered %d", resp.StatusCode)
 	resp.StatusCode = http.StatusFailedDependency
 	return nil
 }

@@ -160,7 +160,8 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.
 
 func (s *Service) serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Server", serverName)
-	if id := sanitizeClientRequestID(r.Header.Get(headerClientRequestID)); id != "" {
+	id := sanitizeClientRequestID(r.Header.Get(headerClientRequestID))
+	if id != "" {
 		w.Header().Set(headerClientRequestID, id)
 	}
 	host := azure.CanonicalHost(r.Host)
@@ -178,7 +179,7 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request) {
 		s.plane.Refuse(w, r, errUnknownMode(endpoint.AuthMode))
 		return
 	}
-	s.plane.Serve(w, r.WithContext(withCall(r.Context(), &call{endpoint: endpoint})), op)
+	s.plane.Serve(w, r.WithContext(withCall(r.Context(), &call{endpoint: endpoint, clientRequestID: id})), op)
 }
 
 // Quiet waits until a deployment has no request under way, neither waiting nor
@@ -207,6 +208,8 @@ type call struct {
 	// entry is where the outcome is recorded; requestID goes to the instance.
 	entry     *audit.Entry
 	requestID string
+	// clientRequestID is the caller's own id, as far as it may be repeated.
+	clientRequestID string
 	// err is why the proxied request failed.
 	err error
 }

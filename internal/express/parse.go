@@ -74,49 +74,57 @@ func ordinaryTarget(target string) bool {
 	return true
 }
 
-// fields reads the lines of a head into r.Header and r.Host.
+// fields reads the lines of a request's head into r.Header and r.Host.
 func fields(r *http.Request, text string) (ok bool) {
-	count := strings.Count(text, "\n")
-	if count > maxFields {
+	if r.Header, ok = Fields(text); !ok {
 		return false
 	}
-	r.Header = make(http.Header, count)
+	for _, name := range []string{"Transfer-Encoding", "Expect", "Upgrade", "Te", "Trailer", "Pragma"} { // net/http makes more of Pragma
+		if _, ok := r.Header[name]; ok {
+			return false
+		}
+	}
+	host := r.Header["Host"]
+	if len(host) != 1 || !plainHost(host[0]) {
+		return false
+	}
+	r.Host = host[0]
+	delete(r.Header, "Host")
+	for _, value := range r.Header["Connection"] {
+		if !strings.EqualFold(value, "keep-alive") {
+			return false
+		}
+	}
+	return true
+}
+
+// Fields reads the lines of a head, each with its line end, as net/http does; ok
+// says that there are few and that all are plain. The values share memory with
+// the text.
+func Fields(text string) (h http.Header, ok bool) {
+	count := strings.Count(text, "\n")
+	if count > maxFields {
+		return nil, false
+	}
+	h = make(http.Header, count)
 	values := make([]string, count) // one array for the values of all fields
 	for text != "" {
-		var line string
-		line, text, _ = strings.Cut(text, "\r\n")
+		line, rest, ended := strings.Cut(text, "\r\n")
 		name, value, found := strings.Cut(line, ":")
-		if !found || !isToken(name) {
-			return false
-		}
 		value = strings.Trim(value, " \t")
-		if !isFieldValue(value) {
-			return false
+		if !ended || !found || !isToken(name) || !isFieldValue(value) {
+			return nil, false
 		}
-		switch name = textproto.CanonicalMIMEHeaderKey(name); name {
-		case "Host":
-			if r.Host != "" || !plainHost(value) {
-				return false
-			}
-			r.Host = value
-			continue
-		case "Transfer-Encoding", "Expect", "Upgrade", "Te", "Trailer":
-			return false
-		case "Connection":
-			if !strings.EqualFold(value, "keep-alive") {
-				return false
-			}
-		case "Pragma":
-			return false // net/http makes another header of it
-		}
-		if before, ok := r.Header[name]; ok {
-			r.Header[name] = append(before, value)
+		text = rest
+		name = textproto.CanonicalMIMEHeaderKey(name)
+		if before, ok := h[name]; ok {
+			h[name] = append(before, value)
 			continue
 		}
 		values[0] = value
-		r.Header[name], values = values[:1:1], values[1:]
+		h[name], values = values[:1:1], values[1:]
 	}
-	return r.Host != ""
+	return h, true
 }
 
 // bodyLength reads Content-Length; none means none.
