@@ -177,8 +177,19 @@ func cmdSend(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // cmdNoProcess: noprocess [WORD], that no process of this script is left
-// (whose command line holds WORD).
+// (whose command line holds WORD). An emulator that says it has stopped ends a
+// moment later.
 func cmdNoProcess(ts *testscript.TestScript, _ bool, args []string) {
+	left := noProcess(ts, args)
+	for end := time.Now().Add(time.Minute); left != "" && time.Now().Before(end); left = noProcess(ts, args) {
+		time.Sleep(20 * time.Millisecond)
+	}
+	if left != "" {
+		ts.Fatalf("%s", left)
+	}
+}
+
+func noProcess(ts *testscript.TestScript, args []string) (left string) {
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range dirs {
 		line, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
@@ -189,6 +200,7 @@ func cmdNoProcess(ts *testscript.TestScript, _ bool, args []string) {
 		if len(args) > 0 && !bytes.Contains(line, []byte(args[0])) {
 			continue
 		}
-		ts.Fatalf("process %s is left: %q", filepath.Base(dir), line)
+		return fmt.Sprintf("process %s is left: %q", filepath.Base(dir), line)
 	}
+	return ""
 }
