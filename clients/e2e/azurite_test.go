@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -113,13 +114,15 @@ func startAzurite(t *testing.T) (address string, client *http.Client) {
 	})
 	work := t.TempDir()
 	roots := writeLocalhostCertificate(t, work)
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := listener.Addr().(*net.TCPAddr).Port
-	if err := listener.Close(); err != nil {
-		t.Fatal(err)
+	port := 0
+	for range 100 { // below those of outgoing connections, one of which might take it before Azurite does
+		listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", 10000+mathrand.IntN(10000)))
+		if err != nil {
+			continue
+		}
+		port = listener.Addr().(*net.TCPAddr).Port
+		_ = listener.Close()
+		break
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, "node", filepath.Join(dir, "node_modules", "azurite", "dist", "src", "blob", "main.js"),
@@ -137,7 +140,7 @@ func startAzurite(t *testing.T) (address string, client *http.Client) {
 	t.Cleanup(transport.CloseIdleConnections)
 	client = &http.Client{Transport: transport}
 	address = fmt.Sprintf("https://localhost:%d/devstoreaccount1", port)
-	for patience := 300; ; patience-- {
+	for patience := 1200; ; patience-- {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
 		if err != nil {
 			t.Fatal(err)

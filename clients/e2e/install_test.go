@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/amlocal/amlocal/internal/covers"
 )
@@ -61,16 +62,24 @@ func makeFolder(ctx context.Context, name string, from []string, steps func(dir 
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
-	for _, cmd := range steps(dir) {
-		if cmd.Dir == "" {
-			cmd.Dir = dir
-		}
-		out, err := cmd.CombinedOutput()
-		if ctx.Err() != nil {
-			return "", ctx.Err()
-		}
-		if err != nil {
-			return "", fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), err, lastLines(string(out), 3))
+	for i := range steps(dir) {
+		// A step can be repeated, and what it fetches may come another time.
+		for pause := time.Second; ; pause *= 5 {
+			cmd := steps(dir)[i]
+			if cmd.Dir == "" {
+				cmd.Dir = dir
+			}
+			out, err := cmd.CombinedOutput()
+			if ctx.Err() != nil {
+				return "", ctx.Err()
+			}
+			if err == nil {
+				break
+			}
+			if pause > 5*time.Second {
+				return "", fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), err, lastLines(string(out), 3))
+			}
+			time.Sleep(pause)
 		}
 	}
 	return dir, os.WriteFile(stamp, []byte(sum), 0o644)
