@@ -54,8 +54,8 @@ apt_install() {
 	fi
 	say "Installing system packages: apt-get install $*"
 	export DEBIAN_FRONTEND=noninteractive
-	apt-get install -y -qq --no-install-recommends "$@" >"$CACHE/apt.log" 2>&1 ||
-		{ apt-get update -qq >"$CACHE/apt.log" 2>&1 && apt-get install -y -qq --no-install-recommends "$@" >>"$CACHE/apt.log" 2>&1; } ||
+	apt-get install -y -qq -o Acquire::Retries=5 --no-install-recommends "$@" >"$CACHE/apt.log" 2>&1 ||
+		{ apt-get update -qq >"$CACHE/apt.log" 2>&1 && apt-get install -y -qq -o Acquire::Retries=5 --no-install-recommends "$@" >>"$CACHE/apt.log" 2>&1; } ||
 		{ tail -3 "$CACHE/apt.log"; say "apt-get failed; its output is in .cache/apt.log"; return 1; }
 }
 
