@@ -350,9 +350,7 @@ func (l *lab) run(t *testing.T, r row, endpoint string) {
 		}
 	} else {
 		wantFailure(t, err, want)
-		if left := started(mark); len(left) > 0 {
-			t.Errorf("left when the deployment has failed: %v", left)
-		}
+		wantGone(t, mark, "has failed")
 		if left := l.instances(t, endpoint); len(left) > 0 {
 			t.Errorf("left when the deployment has failed: %v", left)
 		}
@@ -363,9 +361,7 @@ func (l *lab) run(t *testing.T, r row, endpoint string) {
 		}
 	}
 	l.remove(t, endpoint)
-	if left := started(mark); len(left) > 0 {
-		t.Errorf("left when the deployment is deleted: %v", left)
-	}
+	wantGone(t, mark, "is deleted")
 }
 
 func wantFailure(t *testing.T, err error, want outcome) {

@@ -302,6 +302,20 @@ func started(mark string) (found []string) {
 	return found
 }
 
+// wantGone waits until no process has a row's mark. A container engine on a busy
+// machine answers before the kernel has taken a killed process down.
+func wantGone(t *testing.T, mark, when string) {
+	t.Helper()
+	var left []string
+	for range 600 {
+		if left = started(mark); len(left) == 0 {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Errorf("left when the deployment %s: %v", when, left)
+}
+
 // instances are what the back end has of an endpoint's, or of all for "".
 func (l *lab) instances(t *testing.T, endpoint string) (found []string) {
 	t.Helper()
