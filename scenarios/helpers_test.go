@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	ml "github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/machinelearning/armmachinelearning/v4"
@@ -219,6 +220,10 @@ var python = sync.OnceValues(func() (reason string, err error) {
 		cache = filepath.Join("..", ".cache", "amlocal")
 	}
 	failure, err := makeEnvironment(ctx, Options{CacheDir: cache})
+	for try := 1; try < 3 && failure != nil && err == nil; try++ { // what it fetches may come another time
+		time.Sleep(time.Duration(try) * 5 * time.Second)
+		failure, err = makeEnvironment(ctx, Options{CacheDir: cache})
+	}
 	return failureText(failure), err
 })
 

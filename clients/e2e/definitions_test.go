@@ -224,7 +224,7 @@ func (l *lab) document(t *testing.T, path string) map[string]any {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://management.azure.com/subscriptions/"+azure.SeedSubscriptionID+"/resourceGroups/"+azure.SeedResourceGroup+
 		"/providers/Microsoft.MachineLearningServices/workspaces/"+azure.SeedWorkspace+"/"+path+"?api-version=2024-04-01", nil)

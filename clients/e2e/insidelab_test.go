@@ -118,7 +118,7 @@ func newInsideLab(t *testing.T, settings amlocal.Config, world func(server strin
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
 		if err := l.emulator.Close(ctx); err != nil {
 			t.Error(err)

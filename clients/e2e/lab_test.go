@@ -118,7 +118,7 @@ func (l *lab) identity(t *testing.T, name string) (amlocal.PrincipalInfo, error)
 
 func (l *lab) close() (err error) {
 	if l.emulator != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
 		err = l.emulator.Close(ctx)
 	}

@@ -52,8 +52,16 @@ func pythonBackend(t *testing.T, cfg process.Config) *process.Backend {
 	}
 	b := backend(t, cfg)
 	var log runnertest.Output
-	_, err := b.Build(t.Context(), runner.Environment{Image: "mcr.microsoft.com/azureml/openmpi", CondaFile: scoringEnv}, true, &log)
+	build := func() error {
+		_, err := b.Build(t.Context(), runner.Environment{Image: "mcr.microsoft.com/azureml/openmpi", CondaFile: scoringEnv}, true, &log)
+		return err
+	}
+	err := build()
 	var f *runner.Failure
+	for try := 1; try < 3 && errors.As(err, &f); try++ { // what it fetches may come another time
+		time.Sleep(time.Duration(try) * 5 * time.Second)
+		err = build()
+	}
 	if errors.As(err, &f) {
 		notRun(t, "%s", f.Message)
 	}
