@@ -85,7 +85,10 @@ func (c *instanceConn) Read(p []byte) (int, error) {
 // length: they are read in place, and the rest by net/http.
 func (c *instanceConn) readResponse(r *http.Request) (*http.Response, error) {
 	if _, err := c.reader.Peek(1); err != nil { // waits
-		return http.ReadResponse(c.reader, r)
+		if errors.Is(err, io.EOF) && c.read > 0 {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, err
 	}
 	p, _ := c.reader.Peek(c.reader.Buffered())
 	resp, head := plainResponse(p)

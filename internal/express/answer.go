@@ -22,7 +22,7 @@ var errShort = errors.New("the answer is shorter than its Content-Length")
 // one answer after the other.
 type answer struct {
 	net    net.Conn
-	date   func() string
+	server *Server
 	header http.Header
 
 	// status, fields and what follows are fixed when the status is written.
@@ -43,14 +43,20 @@ type answer struct {
 	broken   bool
 }
 
-func (w *answer) begin(c net.Conn, date func() string) {
-	*w = answer{net: c, date: date, header: make(http.Header, 12), length: -1,
-		fields: w.fields[:0], held: modest(w.held), out: modest(w.out)}
+// newAnswer makes an answer with the buffers of the one before, which may be nil
+// and is not to be used any more.
+func newAnswer(c *conn, before *answer) *answer {
+	w := &answer{net: c.net, server: c.server, header: make(http.Header, 12), length: -1}
+	if before != nil {
+		w.fields, w.held, w.out = modest(before.fields), modest(before.held), modest(before.out)
+		before.fields, before.held, before.out, before.broken = nil, nil, nil, true
+	}
+	return w
 }
 
 // modest keeps a buffer that has not grown out of all proportion.
 func modest(b []byte) []byte {
-	if cap(b) > 4*maxHeld {
+	if cap(b) > 2*maxHeld {
 		return nil
 	}
 	return b[:0]
@@ -66,7 +72,7 @@ func (w *answer) WriteHeader(status int) {
 	}
 	w.status = status
 	w.bodiless = status == http.StatusNoContent || status == http.StatusNotModified
-	w.last = hasToken(w.header["Connection"], "close")
+	w.last = hasToken(w.header["Connection"], "close") || w.server.closed.Load()
 	if value := w.header["Content-Length"]; len(value) == 1 {
 		if n, err := strconv.ParseInt(value[0], 10, 64); err == nil && n >= 0 {
 			w.length = n
@@ -90,7 +96,7 @@ func (w *answer) WriteHeader(status int) {
 	}
 	if _, ok := w.header["Date"]; !ok {
 		w.fields = append(w.fields, "Date: "...)
-		w.fields = append(w.fields, w.date()...)
+		w.fields = append(w.fields, w.server.dates.text()...)
 		w.fields = append(w.fields, "\r\n"...)
 	}
 	if w.last {
@@ -98,14 +104,19 @@ func (w *answer) WriteHeader(status int) {
 	}
 }
 
+// appendField writes a field. As with net/http, a name that is none is left out,
+// and a value has no space around it.
 func appendField(b []byte, name string, values []string) []byte {
+	if !isToken(name) {
+		return b
+	}
 	for _, value := range values {
 		b = append(b, name...)
 		b = append(b, ": "...)
 		if strings.IndexByte(value, '\n') >= 0 || strings.IndexByte(value, '\r') >= 0 {
 			value = strings.NewReplacer("\n", " ", "\r", " ").Replace(value)
 		}
-		b = append(b, value...)
+		b = append(b, strings.Trim(value, " \t")...)
 		b = append(b, "\r\n"...)
 	}
 	return b
@@ -212,6 +223,15 @@ func (w *answer) send() error {
 	w.broken = err != nil
 	w.out = w.out[:0]
 	return err
+}
+
+// abort gives up an answer: what would have been on its way with net/http, which
+// sends a head with the first 2 KiB, is sent.
+func (w *answer) abort() {
+	if w.status != 0 && (w.headSent || len(w.held) >= 2<<10) {
+		_ = w.FlushError()
+	}
+	w.broken = true
 }
 
 // finish sends the rest of the answer.

@@ -22,6 +22,10 @@ const (
 	ended
 )
 
+// maxSpare is how many line ends between two requests are no error, as
+// net/http has it.
+const maxSpare = 4
+
 // past is a deadline that ends a Read under way.
 var past = time.Unix(1, 0)
 
@@ -39,7 +43,7 @@ type conn struct {
 	// in holds what was read and not yet answered: from..to.
 	in       []byte
 	from, to int
-	answer   answer
+	answer   *answer
 	watch    watch
 }
 
@@ -48,7 +52,11 @@ func (c *conn) serve() (rest net.Conn) {
 	c.in = make([]byte, 4<<10)
 	c.watch.init(c)
 	defer c.watch.timer.Stop()
+	spare := 0 // of line ends behind a body, which some clients send
 	for {
+		for ; spare > 0 && c.from < c.to && (c.in[c.from] == '\r' || c.in[c.from] == '\n'); spare-- {
+			c.from++
+		}
 		if c.from == c.to {
 			c.from, c.to = 0, 0
 			n, err := c.net.Read(c.in)
@@ -57,6 +65,8 @@ func (c *conn) serve() (rest net.Conn) {
 				if err != nil {
 					return nil
 				}
+			}
+			if n == 0 || spare > 0 {
 				continue
 			}
 		}
@@ -78,6 +88,10 @@ func (c *conn) serve() (rest net.Conn) {
 		if sent != nil {
 			_ = sent.Close() // its bytes are the next request's now
 		}
+		if spare = 0; r.Method == http.MethodPost {
+			spare = maxSpare
+		}
+		c.ticks.Store(0)
 		c.state.Store(idle)
 		if !keep || c.server.closed.Load() {
 			return nil
@@ -112,10 +126,10 @@ func (c *conn) complete(size int) bool {
 
 // handle answers a request, and says whether the connection can be used on.
 func (c *conn) handle(r *http.Request) (keep bool) {
-	w := &c.answer
-	w.begin(c.net, c.server.dates.text)
+	w := newAnswer(c, c.answer)
+	c.answer = w
 	c.watch.begin()
-	left := true
+	left, aborted := true, false
 	func() {
 		defer func() {
 			v := recover()
@@ -123,17 +137,18 @@ func (c *conn) handle(r *http.Request) (keep bool) {
 			if v == nil {
 				return
 			}
-			w.broken = true
+			aborted = true
 			if err, ok := v.(error); !ok || !errors.Is(err, http.ErrAbortHandler) {
 				c.server.logf("panic serving %s: %v\n%s", r.RemoteAddr, v, debug.Stack())
 			}
 		}()
 		c.server.Handler.ServeHTTP(w, r)
 	}()
-	if left || w.broken {
+	if aborted {
+		w.abort()
 		return false
 	}
-	return w.finish() == nil && !w.last
+	return w.finish() == nil && !w.last && !left // who closed one way only still listens
 }
 
 // handOver leaves the connection to whoever serves it next.

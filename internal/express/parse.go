@@ -29,8 +29,10 @@ func parse(base *http.Request, p []byte) (r *http.Request, head, body int) {
 		return nil, 0, 0
 	}
 	head += len(endOfHead)
-	text := string(p[:head-2]) // each line with its end, once for all strings
-	line, text, _ := strings.Cut(text, "\r\n")
+	// The first line is a string of its own, and so are two of the fields: logs
+	// keep them, and would keep the caller's credential in memory with them.
+	end := bytes.Index(p, endOfHead[:2])
+	line, text := string(p[:end]), string(p[end+2:head-2])
 	method, rest, _ := strings.Cut(line, " ")
 	target, version, _ := strings.Cut(rest, " ")
 	if version != "HTTP/1.1" || !ordinaryMethod(method) || !ordinaryTarget(target) {
@@ -88,7 +90,10 @@ func fields(r *http.Request, text string) (ok bool) {
 	if len(host) != 1 || !plainHost(host[0]) {
 		return false
 	}
-	r.Host = host[0]
+	r.Host = strings.Clone(host[0])
+	if agent := r.Header["User-Agent"]; len(agent) > 0 {
+		agent[0] = strings.Clone(agent[0])
+	}
 	delete(r.Header, "Host")
 	for _, value := range r.Header["Connection"] {
 		if !strings.EqualFold(value, "keep-alive") {

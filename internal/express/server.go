@@ -46,6 +46,7 @@ func (s *Server) Serve(ctx context.Context, c net.Conn, state *tls.ConnectionSta
 	defer cancel()
 	base := &http.Request{Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, RemoteAddr: c.RemoteAddr().String(), TLS: state}
 	own := &conn{server: s, net: c, base: base.WithContext(ctx), cancel: cancel}
+	own.ticks.Store(idleTicks - 1) // who says nothing at all is not waited for that long
 	if s.add(own) {
 		rest = own.serve()
 		s.remove(own)

@@ -199,6 +199,16 @@ func TestConnection(t *testing.T) {
 			c.send(post("after")).want(`net/http POST h /score "after" <nil>`) // for good
 		})
 	}
+	t.Run("line ends behind a body", func(t *testing.T) {
+		c := f.dial(t).send(post("a") + "\r\n")
+		c.want(`express POST h /score "a" <nil>`)
+		time.Sleep(5 * time.Millisecond)
+		c.send("\r\n" + post("b")).want(`express POST h /score "b" <nil>`)
+		c.send("\r\n\r\n\r\n" + post("c"))
+		if status, _, _ := c.answer(); status != http.StatusBadRequest {
+			t.Errorf("more of them: %d, want net/http's 400", status)
+		}
+	})
 	t.Run("nonsense", func(t *testing.T) {
 		if status, _, _ := f.dial(t).send("NONSENSE\r\n\r\n").answer(); status != http.StatusBadRequest {
 			t.Errorf("%d, want net/http's 400", status)
@@ -293,6 +303,15 @@ func TestAnswers(t *testing.T) {
 			_ = http.NewResponseController(w).Flush()
 			panic(http.ErrAbortHandler)
 		},
+		"names that are none": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header()["X Y"], w.Header()["X-Z "], w.Header()["X-Space"] = []string{"1"}, []string{"1"}, []string{"  1\t"}
+			_, _ = io.WriteString(w, "ab")
+		},
+		"abort with little held": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "10000")
+			_, _ = io.WriteString(w, big[:500])
+			panic(http.ErrAbortHandler)
+		},
 		"bodiless": func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusNoContent)
 			if _, err := io.WriteString(w, "ab"); !errors.Is(err, http.ErrBodyNotAllowed) {
@@ -366,6 +385,56 @@ func TestCallerLeaves(t *testing.T) {
 	}
 }
 
+// TestBrokenOff: an answer that was on its way is seen to break off.
+func TestBrokenOff(t *testing.T) {
+	f := start(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "10000")
+		_, _ = io.WriteString(w, strings.Repeat("x", 5000))
+		panic(http.ErrAbortHandler)
+	})
+	c := f.dial(t).send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+	resp, err := http.ReadResponse(c.Reader, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if raw, err := io.ReadAll(resp.Body); resp.StatusCode != http.StatusOK || len(raw) == 0 || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("%s, %d bytes, %v", resp.Status, len(raw), err)
+	}
+}
+
+// TestHalfClosed: a caller who only ends what it sends gets its answer.
+func TestHalfClosed(t *testing.T) {
+	f := start(t, func(w http.ResponseWriter, r *http.Request) {
+		<-r.Context().Done()
+		_, _ = io.WriteString(w, "all the same")
+	})
+	c := f.dial(t).send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx")
+	if err := c.Conn.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	c.want("all the same")
+	c.wantEnd()
+}
+
+// TestAnswerKept: who keeps a writer for longer than its request writes nowhere.
+func TestAnswerKept(t *testing.T) {
+	var kept http.ResponseWriter
+	f := start(t, func(w http.ResponseWriter, _ *http.Request) {
+		if kept == nil {
+			kept = w
+			return
+		}
+		if _, err := io.WriteString(kept, "LATE"); err == nil {
+			t.Error("no error")
+		}
+		_, _ = io.WriteString(w, "ok")
+	})
+	c := f.dial(t)
+	c.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").want("")
+	c.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").want("ok")
+}
+
 // TestSentDuringARequest: what arrives while the caller is watched is not lost.
 func TestSentDuringARequest(t *testing.T) {
 	proceed := make(chan struct{})
@@ -419,7 +488,9 @@ func TestClose(t *testing.T) {
 		default:
 		}
 		close(proceed)
-		c.want(`express GET h / "" <nil>`)
+		if _, header, body := c.answer(); body != `express GET h / "" <nil>` || header.Get("Connection") != "" {
+			t.Errorf("%v %q", header, body)
+		}
 		c.wantEnd()
 		<-closed
 		f.dial(t).wantEnd() // one that comes too late
