@@ -67,7 +67,7 @@ func scriptPorts(spec runner.InstanceSpec) []int {
 
 func serverCommand(spec runner.InstanceSpec, a artifact, script string, ports map[int]int) []string {
 	argv := []string{
-		a.Python, "-u", "-c", runner.Preload + runner.WorkerGuard + launcher,
+		a.Python, "-u", "-c", runner.WorkerGuard + launcher,
 		"--entry_script", script,
 		"--port", strconv.Itoa(ports[spec.Scoring.Port]),
 	}

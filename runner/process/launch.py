@@ -29,5 +29,4 @@ if isinstance(logging.getLevelName(level), int):
     logging.getLogger().setLevel(level)
     logging.lastResort.setLevel(level)
 
-_preload()
 amlserver.run()

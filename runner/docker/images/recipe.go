@@ -31,7 +31,7 @@ const (
 var serveScript string
 
 // serve is the image's own program.
-var serve = runner.Preload + runner.WorkerGuard + serveScript
+var serve = runner.WorkerGuard + serveScript
 
 // recipe is what an environment's image is made of.
 type recipe struct {
