@@ -12,10 +12,10 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/amlocal/amlocal/intercept"
+	"github.com/amlocal/amlocal/internal/express"
 	"github.com/amlocal/amlocal/internal/httpx"
 	"github.com/amlocal/amlocal/msi"
 	"github.com/amlocal/amlocal/runner"
@@ -64,7 +64,7 @@ func (e *Emulator) newDocker() (runner.Backend, error) {
 			case relay.TLSPort:
 				e.proxy.ServeDirectConn(conn, from.Name)
 			case relay.IdentityPort:
-				identity.give(instanceConn{conn, from})
+				identity.Push(instanceConn{conn, from})
 			default:
 				_ = conn.Close()
 			}
@@ -132,19 +132,12 @@ type instanceConn struct {
 	from docker.Source
 }
 
-// identityServer is the managed identity endpoint on instances' connections.
-type identityServer struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-}
-
 type sourceKey struct{}
 
 // serveIdentity answers instances where their variables say, each bound to the
 // deployment it belongs to: a secret that leaked to another is of no use there.
-func (e *Emulator) serveIdentity() *identityServer {
-	s := &identityServer{conns: make(chan net.Conn), done: make(chan struct{})}
+func (e *Emulator) serveIdentity() *express.Feed {
+	feed := express.NewFeed()
 	server := &http.Server{
 		ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 5 * time.Minute,
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
@@ -163,7 +156,7 @@ func (e *Emulator) serveIdentity() *identityServer {
 			e.msi.ServeHTTP(w, r.WithContext(ctx))
 		}),
 	}
-	e.serving.Go(func() { _ = server.Serve(s) })
+	e.serving.Go(func() { _ = server.Serve(feed) })
 	e.onClose(func(ctx context.Context) error {
 		err := server.Shutdown(ctx)
 		if err != nil {
@@ -171,36 +164,8 @@ func (e *Emulator) serveIdentity() *identityServer {
 		}
 		return err
 	})
-	return s
+	return feed
 }
-
-// give hands a connection to the server.
-func (s *identityServer) give(c net.Conn) {
-	select {
-	case s.conns <- c:
-	case <-s.done:
-		_ = c.Close()
-	}
-}
-
-// Accept waits for the next connection.
-func (s *identityServer) Accept() (net.Conn, error) {
-	select {
-	case c := <-s.conns:
-		return c, nil
-	case <-s.done:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close ends Accept.
-func (s *identityServer) Close() error {
-	s.once.Do(func() { close(s.done) })
-	return nil
-}
-
-// Addr is a placeholder: requests carry their connection's own address.
-func (s *identityServer) Addr() net.Addr { return &net.TCPAddr{} }
 
 // pythonBase is the name package images gives the base image `make base-image`
 // makes.

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/amlocal/amlocal/internal/express"
 )
 
 // maxDirect is the largest request body that goes the direct way: it is read
@@ -33,7 +35,7 @@ type direct struct {
 // takes reports whether a request is ordinary.
 func (d *direct) takes(r *http.Request, scheme string) bool {
 	if !canPeek || scheme != "http" || r.ContentLength < 0 || r.ContentLength > maxDirect || len(r.TransferEncoding) > 0 ||
-		r.Method == http.MethodConnect || len(r.Trailer) > 0 || !plainHost(r.Host) {
+		r.Method == http.MethodConnect || len(r.Trailer) > 0 || !express.PlainHost(r.Host) {
 		return false
 	}
 	for _, name := range []string{"Expect", "Te", "Trailer", "Upgrade"} {
@@ -47,16 +49,6 @@ func (d *direct) takes(r *http.Request, scheme string) bool {
 		}
 	}
 	return true
-}
-
-func plainHost(host string) bool {
-	for i := range len(host) {
-		c := host[i]
-		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '.' && c != '-' && c != ':' {
-			return false
-		}
-	}
-	return host != ""
 }
 
 // serve asks the instance and answers. An error is returned only while nothing

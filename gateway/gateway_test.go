@@ -136,16 +136,16 @@ func start(t testing.TB, change func(*world, *gateway.Deps), instances ...http.H
 	w.gateway = g
 	w.Server = httptest.NewUnstartedServer(g)
 	w.Config.ErrorLog = deps.ErrorLog
-	front := &expressFront{Listener: w.Listener, server: express.Server{Handler: g, Logf: deps.ErrorLog.Printf}, rest: make(chan net.Conn), done: make(chan struct{})}
-	w.Listener = front
-	go front.serve(context.WithValue(context.Background(), http.ServerContextKey, w.Config))
+	ln, front := w.Listener, &express.Server{Handler: g, Logf: deps.ErrorLog.Printf}
+	w.Listener = addressed{express.NewFeed(), ln}
+	go serveExpress(context.WithValue(context.Background(), http.ServerContextKey, w.Config), ln, front, w.Listener.(addressed).Feed)
 	w.Start()
 	t.Cleanup(func() {
 		w.CloseClientConnections()
 		w.Close()
 		ended, cancel := context.WithCancel(context.Background())
 		cancel()
-		front.server.Close(ended)
+		front.Close(ended)
 		if err := g.Close(); err != nil {
 			t.Error(err)
 		}
@@ -153,48 +153,30 @@ func start(t testing.TB, change func(*world, *gateway.Deps), instances ...http.H
 	return w
 }
 
-// expressFront has connections served as the emulator does: by the express
-// server as long as it can.
-type expressFront struct {
-	net.Listener
-	server express.Server
-	rest   chan net.Conn
-	done   chan struct{}
-	once   sync.Once
+// addressed is a feed with the address of the listener it stands behind.
+type addressed struct {
+	*express.Feed
+	ln net.Listener
 }
 
-func (f *expressFront) serve(ctx context.Context) {
+func (a addressed) Addr() net.Addr { return a.ln.Addr() }
+
+func (a addressed) Close() error { return errors.Join(a.Feed.Close(), a.ln.Close()) }
+
+// serveExpress has connections served as the emulator does: by the express
+// server as long as it can, then by who accepts from the feed.
+func serveExpress(ctx context.Context, ln net.Listener, server *express.Server, rest *express.Feed) {
 	for {
-		c, err := f.Listener.Accept()
+		c, err := ln.Accept()
 		if err != nil {
 			return
 		}
 		go func() {
-			rest := f.server.Serve(ctx, c, nil)
-			if rest == nil {
-				return
-			}
-			select {
-			case f.rest <- rest:
-			case <-f.done:
-				_ = rest.Close()
+			if left := server.Serve(ctx, c, nil); left != nil {
+				rest.Push(left)
 			}
 		}()
 	}
-}
-
-func (f *expressFront) Accept() (net.Conn, error) {
-	select {
-	case c := <-f.rest:
-		return c, nil
-	case <-f.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (f *expressFront) Close() error {
-	f.once.Do(func() { close(f.done) })
-	return f.Listener.Close()
 }
 
 func instance(t testing.TB, h http.Handler) runner.Target {

@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
-	"sync"
 
 	"github.com/amlocal/amlocal/azure"
 	"github.com/amlocal/amlocal/internal/clock"
@@ -98,7 +97,7 @@ func (s *Server) sniff(c *conn) {
 		}
 		_ = c.SetReadDeadline(noDeadline)
 		s.handOver(c)
-		s.plainFeed.push(c)
+		s.plainFeed.Push(c)
 		return
 	}
 	_ = c.SetDeadline(clock.System{}.Now().Add(handshakeTimeout))
@@ -117,13 +116,13 @@ func (s *Server) sniff(c *conn) {
 	_ = c.SetDeadline(noDeadline)
 	s.handOver(c)
 	if !s.isExpress(c, secured) {
-		s.secureFeed.push(secured)
+		s.secureFeed.Push(secured)
 		return
 	}
 	state := secured.ConnectionState()
 	c.state = &state
 	if rest := s.express.Serve(withConn(s.base, secured), secured, c.state); rest != nil {
-		s.secureFeed.push(rest)
+		s.secureFeed.Push(rest)
 	}
 }
 
@@ -177,38 +176,3 @@ func connOf(ctx context.Context) *conn {
 	}
 	return c
 }
-
-// feed is a net.Listener that is given its connections.
-type feed struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-}
-
-func newFeed() *feed { return &feed{conns: make(chan net.Conn), done: make(chan struct{})} }
-
-func (f *feed) push(c net.Conn) {
-	select {
-	case f.conns <- c:
-	case <-f.done:
-		_ = c.Close()
-	}
-}
-
-// Accept waits for the next connection.
-func (f *feed) Accept() (net.Conn, error) {
-	select {
-	case c := <-f.conns:
-		return c, nil
-	case <-f.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (f *feed) close() { f.once.Do(func() { close(f.done) }) }
-
-// Close ends Accept.
-func (f *feed) Close() error { f.close(); return nil }
-
-// Addr is a placeholder: requests carry their connection's own address.
-func (f *feed) Addr() net.Addr { return &net.TCPAddr{} }

@@ -95,7 +95,7 @@ type Server struct {
 	transport *http.Transport
 	// plain and secure are fed with sniffed connections.
 	plain, secure         *http.Server
-	plainFeed, secureFeed *feed
+	plainFeed, secureFeed *express.Feed
 	express               *express.Server
 	// base is the base of its requests' contexts.
 	base    context.Context
@@ -125,8 +125,8 @@ func New(deps Deps) (*Server, error) {
 		deps:       deps,
 		plane:      &httpx.Plane{Name: "intercept", Clock: deps.Clock, Audit: deps.Audit, Encode: encode},
 		tlsConfig:  deps.Authority.serverConfig(),
-		plainFeed:  newFeed(),
-		secureFeed: newFeed(),
+		plainFeed:  express.NewFeed(),
+		secureFeed: express.NewFeed(),
 		listeners:  map[net.Listener]struct{}{},
 		ports:      map[int]struct{}{},
 		conns:      map[net.Conn]struct{}{},
@@ -229,8 +229,8 @@ func (s *Server) Close(ctx context.Context) error {
 	}
 	wg.Go(func() { s.express.Close(ctx) })
 	wg.Wait()
-	s.plainFeed.close()
-	s.secureFeed.close()
+	_ = s.plainFeed.Close()
+	_ = s.secureFeed.Close()
 	s.running.Wait()
 	s.transport.CloseIdleConnections()
 	return nil

@@ -87,7 +87,7 @@ func fields(r *http.Request, text string) (ok bool) {
 		}
 	}
 	host := r.Header["Host"]
-	if len(host) != 1 || !plainHost(host[0]) {
+	if len(host) != 1 || !PlainHost(host[0]) {
 		return false
 	}
 	r.Host = strings.Clone(host[0])
@@ -149,8 +149,8 @@ func bodyLength(r *http.Request) (int, error) {
 	return strconv.Atoi(values[0])
 }
 
-// plainHost takes a DNS name or IPv4 address, with a port or without.
-func plainHost(host string) bool {
+// PlainHost takes a DNS name or IPv4 address, with a port or without.
+func PlainHost(host string) bool {
 	for i := range len(host) {
 		c := host[i]
 		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '.' && c != '-' && c != ':' {
