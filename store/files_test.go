@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -274,39 +273,6 @@ func TestConcurrentContents(t *testing.T) {
 	settled(t, s)
 	if left := entries(t, filepath.Join(dir, "files"), filepath.Join(dir, "incoming")); len(left) > 0 {
 		t.Errorf("left behind: %q", left)
-	}
-}
-
-func TestPermissions(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("no permission bits")
-	}
-	dir := filepath.Join(t.TempDir(), "a", "state")
-	s := open(t, dir, store.Options{})
-	defer func() { _ = s.Close() }()
-	st := stage(t, s, "content")
-	defer st.Release()
-	var paths []string
-	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		info, err := e.Info()
-		if err != nil {
-			return err
-		}
-		want := fs.FileMode(0o600)
-		if e.IsDir() {
-			want = 0o700
-		}
-		if info.Mode().Perm() != want {
-			t.Errorf("%s has mode %v", path, info.Mode())
-		}
-		paths = append(paths, e.Name())
-		return nil
-	})
-	if err != nil || !slices.Contains(paths, "documents.db") || !slices.Contains(paths, st.Digest.String()) {
-		t.Errorf("walked %q: %v", paths, err)
 	}
 }
 

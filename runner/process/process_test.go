@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -273,38 +272,6 @@ func TestDescendantsGoToo(t *testing.T) {
 	runnertest.Eventually(t, "the grandchild has ended", func() bool { return gone(pid) })
 	if i.ExitCode() != 143 {
 		t.Errorf("exit code %d, want 143", i.ExitCode())
-	}
-}
-
-// A descriptor that the emulator was started with, such as an open folder,
-// would be a way out for the child.
-func TestNoDescriptorIsInherited(t *testing.T) {
-	if _, err := os.Stat("/proc/self/fd"); err != nil {
-		t.Skip("no /proc here")
-	}
-	dir, err := os.Open(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer dir.Close()
-	leaked, err := syscall.Dup(int(dir.Fd())) // without close-on-exec, as a careless parent leaves it
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = syscall.Close(leaked) }()
-	b := backend(t, process.Config{Images: map[string][]string{"own": {"sh", "-c", "ls -l /proc/self/fd"}}})
-	out := &runnertest.Output{}
-	artifact, err := b.Build(t.Context(), runner.Environment{Image: "own"}, false, io.Discard)
-	if err != nil {
-		t.Fatal(err)
-	}
-	i, err := b.Start(t.Context(), runner.InstanceSpec{Spec: runner.Spec{Scoring: runner.Route{Port: 80}}, InstanceID: "i1", Artifact: artifact, Log: out})
-	if err != nil {
-		t.Fatal(err)
-	}
-	<-i.Done()
-	if i.ExitCode() != 0 || !strings.Contains(out.String(), "/dev/null") || strings.Contains(out.String(), dir.Name()) {
-		t.Errorf("exit %d, the child's descriptors:\n%s", i.ExitCode(), out.String())
 	}
 }
 
